@@ -1,0 +1,45 @@
+# Two commands on a fresh machine with Python 3.11 (or 3.12) and make:
+#   make demo    everything once, on synthetic street scenes, in minutes
+#   make test    every check that a change has to pass
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test fast lint clean
+
+demo: $(VENV)/.demo-installed
+	$(BIN)/edgeseg demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+fast: lint ## what takes seconds
+	$(BIN)/python -m pytest -m "not heavy"
+
+lint: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pre-commit validate-config
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: expected Python 3.11 or 3.12 on the PATH, found none"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and f"make: expected Python 3.11 or 3.12, found {v[0]}.{v[1]}; name one with: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24' 'setuptools>=77'
+
+$(VENV)/.demo-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing edgeseg with training and export into $(VENV) (TensorFlow is about 600 MB) …"
+	$(PIP_INSTALL) -e '.[export]'
+	@touch $@
+
+$(VENV)/.dev-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing edgeseg with its development tools into $(VENV) (TensorFlow is about 600 MB) …"
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.demo-installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

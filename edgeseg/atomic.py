@@ -1,0 +1,77 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_folder(destination: Path) -> Iterator[Path]:
+    """A staging folder that becomes ``destination`` when the block ends well and vanishes when it does not.
+
+    It stands beside the destination, so that the last step is one rename on one file system. A destination
+    that exists is replaced only then. Every file is flushed to the disk before the rename.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staging = _beside(destination)
+    staging.mkdir()
+    try:
+        yield staging
+        for path in [*staging.rglob("*"), staging]:
+            _fsync(path)
+        _replace_folder(staging, destination)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def atomic_file(destination: Path) -> Iterator[Path]:
+    """The path of a staging file, with the destination's suffix, that replaces ``destination`` at the end."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staging = _beside(destination)
+    try:
+        yield staging
+        _fsync(staging)
+        staging.replace(destination)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+
+
+def write_text(destination: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_file(destination) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+def _beside(destination: Path) -> Path:
+    return destination.with_name(f".{destination.stem}.{uuid.uuid4().hex[:8]}.part{destination.suffix}")
+
+
+def _replace_folder(staging: Path, destination: Path) -> None:
+    if not destination.exists():
+        staging.rename(destination)
+        return
+    # A folder that is not empty cannot be renamed over: step the old one aside, so that it can come back.
+    old = _beside(destination)
+    destination.rename(old)
+    try:
+        staging.rename(destination)
+    except OSError:
+        old.rename(destination)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,203 @@
+"""The schema of ``manifest.json``: everything a vehicle needs to know about a bundle's models.
+
+The file is canonical: one serialisation for given values, and its ``digest`` is the SHA-256 of that
+serialisation with an empty digest. So a changed byte anywhere in the manifest itself is seen too, and the
+digest names the whole bundle, whose members the manifest names by hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeseg.errors import ManifestError
+from edgeseg.labels import LabelSet
+
+SCHEMA_VERSION: Literal[1] = 1
+MANIFEST_NAME = "manifest.json"
+GOLDEN_NAME = "golden.npz"
+REPORT_NAME = "report.json"
+
+Precision = Literal["fp32", "fp16", "int8"]
+Output = Literal["mask", "logits", "mask+confidence"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Input(_Part):
+    """The frames a model takes: ``uint8 [1, height, width, 3]`` RGB, resized by :mod:`edgeseg.resize`."""
+
+    height: int = Field(ge=8, le=8192)
+    width: int = Field(ge=8, le=8192)
+    dtype: Literal["uint8"] = "uint8"
+    layout: Literal["NHWC"] = "NHWC"
+    color: Literal["RGB"] = "RGB"
+    resize: Literal["stretch"] = "stretch"
+    interpolation: Literal["area"] = "area"
+
+
+class OutputSpec(_Part):
+    """What a model gives.
+
+    ``mask``: class ids ``uint8 [1, H, W]``. ``mask+confidence``: the same and the top-1 probability × 255,
+    ``uint8 [1, H, W]``. ``logits``: ``float32 [1, H, W, C]``.
+    """
+
+    kind: Output
+    dtype: Literal["uint8", "float32"]
+    shape: tuple[int, ...]
+
+
+class LabelClassSpec(_Part):
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+
+class LabelSpec(_Part):
+    name: str
+    ignore_index: int
+    classes: tuple[LabelClassSpec, ...]
+
+
+class Parity(_Part):
+    """One artifact beside its Keras model, on real samples, through ``runtime``.
+
+    ``agreement`` is the share of pixels with the same class, at model resolution. The mIoU values (0 to 1)
+    are at label resolution; ``drop_points`` are hundredths of mIoU lost, negative where the artifact is
+    better, ``class_drop_points`` the same per class (``None``: absent).
+    """
+
+    runtime: str
+    samples: int
+    agreement: float
+    keras_miou: float
+    miou: float
+    drop_points: float
+    class_drop_points: dict[str, float | None]
+    max_drop_points: float
+
+
+class ModelFile(_Part):
+    """One model file of a bundle; the first that a runtime can run is the one that is used."""
+
+    file: str
+    format: Literal["tflite", "onnx"]
+    precision: Precision
+    parity: Parity
+    golden_min_agreement: float = Field(ge=0, le=1)
+
+
+class Member(_Part):
+    file: str
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class RuntimeSpec(_Part):
+    """Runtimes that may run the bundle, best first, and the versions that its checks were run with."""
+
+    names: tuple[str, ...]
+    verified_with: dict[str, str]
+
+
+class Lineage(_Part):
+    model: str
+    recipe_hash: str
+    dataset: str
+    dataset_fingerprint: str
+    keras_file_sha256: str
+    tools: dict[str, str]
+
+
+class Calibration(_Part):
+    dataset: str
+    split: str
+    samples: int
+    fingerprint: str
+
+
+class Build(_Part):
+    """Whether something is still to be built on the device: TensorRT engines are tied to GPU and version."""
+
+    state: Literal["complete", "engine-not-built"]
+    note: str = ""
+
+
+class Manifest(_Part):
+    """All of ``manifest.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    created: str
+    target: str
+    precision: Precision
+    input: Input
+    output: OutputSpec
+    labels: LabelSpec
+    models: tuple[ModelFile, ...] = Field(min_length=1)
+    members: tuple[Member, ...]
+    runtime: RuntimeSpec
+    lineage: Lineage
+    calibration: Calibration | None = None
+    build: Build
+    digest: str = ""
+
+    def label_set(self) -> LabelSet:
+        return LabelSet.from_dict(self.labels.model_dump())
+
+    def to_bytes(self) -> bytes:
+        """The canonical file, its digest filled in."""
+        values = self.model_dump(mode="json")
+        return _canonical({**values, "digest": _digest(values)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str = MANIFEST_NAME) -> Manifest:
+        """Parse and check a manifest.
+
+        Raises:
+            ManifestError: It is not JSON, not canonical, its digest is wrong, or its schema is another.
+        """
+        try:
+            values = json.loads(data)
+            whole = isinstance(values, dict) and _canonical(values) == data
+        except (ValueError, RecursionError) as error:
+            raise _damaged(source, f"bytes that do not parse ({error})") from error
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if whole and version != SCHEMA_VERSION:
+            raise ManifestError(
+                source,
+                expected=f"schema version {SCHEMA_VERSION}",
+                found=repr(version),
+                next_step="Use the edgeseg release that exported this bundle, or export it again.",
+            )
+        if not whole or values.get("digest") != _digest(values):
+            raise _damaged(source, "bytes that do not match its own digest")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise _damaged(source, f"{where}: {first['msg']}") from error
+
+
+def _canonical(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical({**values, "digest": ""})).hexdigest()
+
+
+def _damaged(source: str, found: str) -> ManifestError:
+    return ManifestError(
+        source,
+        expected="the manifest as it was exported",
+        found=found,
+        next_step="Copy the bundle again from where it was exported; it must not be used as it is.",
+    )

@@ -1,0 +1,87 @@
+"""``edgeseg VERB``: the verbs, and how an error becomes one message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from edgeseg import __version__
+from edgeseg.cli import (
+    benchmark,
+    data,
+    demo,
+    evaluate,
+    export,
+    info,
+    predict,
+    run,
+    train,
+    verify,
+)
+from edgeseg.errors import EdgesegError
+
+EXIT_UNEXPECTED = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="edgeseg",
+    help="From labelled driving images to a verified segmentation model in a car's camera loop.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(export.export)
+app.command()(verify.verify)
+app.command()(benchmark.benchmark)
+app.command()(predict.predict)
+app.command()(run.run)
+app.add_typer(data.app, name="data")
+app.command()(info.info)
+app.command()(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgeseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that stand before the verb; ``--debug`` is read by :func:`main`."""
+
+
+def main() -> None:
+    """Entry point: runs the verb and exits with the project's exit code."""
+    debug = "--debug" in sys.argv[1:]
+    if debug:
+        # Wherever it stands: who meets an error adds it at the end of the line.
+        sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
+    try:
+        app()
+    except EdgesegError as error:
+        _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted", EXIT_INTERRUPTED, debug)
+    except Exception as error:
+        hint = "This is a fault of edgeseg: add --debug and report what it shows."
+        _fail(f"{type(error).__name__}: {error}\n{hint}", EXIT_UNEXPECTED, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"edgeseg: error: {message}\n")
+    raise SystemExit(code)
