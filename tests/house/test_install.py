@@ -19,8 +19,8 @@ pytestmark = pytest.mark.heavy
 @pytest.fixture(scope="module")
 def wheel(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(out), str(project_root)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(out)]
+    result = subprocess.run([*command, str(project_root)], capture_output=True, text=True)
     _skip_without_network(result)
     assert result.returncode == 0, result.stderr
     return next(out.glob("edgeseg-*.whl"))
@@ -30,7 +30,8 @@ def test_wheel_holds_the_project_under_one_name(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"edgeseg"}
-    for part in ("py.typed", "bundle/reader.py", "training/recipe.py", "export/targets.py", "benchmarks/latency.py"):
+    parts = ["py.typed", "bundle/reader.py", "training/recipe.py", "export/targets.py"]
+    for part in [*parts, "benchmarks/latency.py"]:
         assert f"edgeseg/{part}" in names
     assert any(name.startswith("edgeseg/benchmarks/templates/") for name in names)
 
@@ -52,7 +53,15 @@ def test_vehicle_install_has_no_training_framework(vehicle: Path) -> None:
     listing = subprocess.run([vehicle, "-m", "pip", "list", "--format=json"], capture_output=True, text=True)
     names = {package["name"].lower() for package in json.loads(listing.stdout)}
     assert "ai-edge-litert" in names
-    assert not names & {"keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "albumentations", "matplotlib"}
+    assert not names & {
+        "keras",
+        "tensorflow",
+        "tensorflow-cpu",
+        "jax",
+        "torch",
+        "albumentations",
+        "matplotlib",
+    }
 
 
 def test_vehicle_loads_predicts_and_runs(vehicle: Path, litert_bundle: Path, tmp_path: Path) -> None:
@@ -85,6 +94,7 @@ def test_missing_extra_is_one_message(vehicle: Path, tmp_path: Path) -> None:
 
 def _skip_without_network(result: subprocess.CompletedProcess[str]) -> None:
     if result.returncode and any(
-        sign in result.stderr for sign in ("NewConnectionError", "No matching distribution", "ConnectionError")
+        sign in result.stderr
+        for sign in ("NewConnectionError", "No matching distribution", "ConnectionError")
     ):
         pytest.skip("no package index can be reached")

@@ -53,7 +53,17 @@ def test_import_linter_sees_a_wrong_import(project_root: Path, tmp_path: Path) -
 
 def test_top_level_imports_of_verbs_are_light(project_root: Path) -> None:
     """``edgeseg --help`` waits for what the verb modules import at their top."""
-    allowed = {"__future__", "typing", "pathlib", "typer", "sys", "traceback", "enum", "collections", "edgeseg"}
+    allowed = {
+        "__future__",
+        "typing",
+        "pathlib",
+        "typer",
+        "sys",
+        "traceback",
+        "enum",
+        "collections",
+        "edgeseg",
+    }
     for path in (project_root / "edgeseg" / "cli").glob("*.py"):
         if path.name == "console.py":
             continue

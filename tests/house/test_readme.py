@@ -42,7 +42,9 @@ def _check(line: str, page: str) -> None:
         name = words.pop(0)
         assert name in command.commands, f"{page}: {line}: no verb {name}"
         command = command.commands[name]
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     for word in words:
         if word.startswith("-") and not re.fullmatch(r"-[\d.]+", word):
             option = word.split("=")[0]

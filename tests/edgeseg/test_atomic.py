@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeseg.atomic import atomic_file, atomic_folder, write_text
+
+
+class Interrupted(BaseException):
+    """Stands for Ctrl-C: no ordinary except sees it."""
+
+
+def test_folder_appears_whole(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "deep" / "result") as staging:
+        (staging / "sub").mkdir()
+        (staging / "sub" / "a.txt").write_text("a")
+        assert not (tmp_path / "deep" / "result").exists()
+    assert (tmp_path / "deep" / "result" / "sub" / "a.txt").read_text() == "a"
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("error", [OSError, Interrupted])
+def test_interrupted_folder_leaves_the_old_one(tmp_path: Path, error: type[BaseException]) -> None:
+    old = tmp_path / "result"
+    old.mkdir()
+    (old / "a.txt").write_text("old")
+    with pytest.raises(error), atomic_folder(old) as staging:
+        (staging / "a.txt").write_text("new")
+        raise error
+    assert (old / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_folder_replaces_another(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "result") as staging:
+            (staging / content).write_text(content)
+    assert [p.name for p in (tmp_path / "result").iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_file_keeps_its_suffix_while_staged(tmp_path: Path) -> None:
+    """Encoders choose their format by the name's end."""
+    with atomic_file(tmp_path / "video.mp4") as staging:
+        assert staging.suffix == ".mp4"
+        staging.write_bytes(b"frames")
+    assert (tmp_path / "video.mp4").read_bytes() == b"frames"
+
+
+def test_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(Interrupted), atomic_file(tmp_path / "a.txt") as staging:
+        staging.write_text("half")
+        raise Interrupted
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
