@@ -6,7 +6,6 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import typer
 
 from edgeseg.cli.app import app
@@ -35,8 +34,8 @@ def _commands(text: str) -> list[str]:
 
 def _check(line: str, page: str) -> None:
     words = shlex.split(line, comments=True)[1:]
-    command: click.Command = typer.main.get_command(app)
-    while isinstance(command, click.Group) or hasattr(command, "commands"):
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
         if not words or words[0].startswith("-"):
             return
         name = words.pop(0)
