@@ -75,14 +75,17 @@ class LabelSet:
         """
         mapping = self.raw_ids or {**{c.id: c.id for c in self.classes}, self.ignore_index: self.ignore_index}
         # −1 and 255 are different raw ids: the offset keeps them apart where uint8 arithmetic would not.
-        low, high = min(mapping), max(mapping)
+        low, high = min(0, *mapping), max(255, *mapping)
         table = np.full(high - low + 1, _UNMAPPED, np.int16)
         for raw_id, class_id in mapping.items():
             table[raw_id - low] = class_id
-        shifted = raw.astype(np.int64) - low
-        outside = (shifted < 0) | (shifted >= len(table))
-        encoded = table[np.where(outside, 0, shifted)]
-        bad = outside | (encoded == _UNMAPPED)
+        if raw.dtype == np.uint8:
+            encoded = table[-low:][raw]
+        else:
+            shifted = raw.astype(np.int64) - low
+            outside = (shifted < 0) | (shifted >= len(table))
+            encoded = np.where(outside, _UNMAPPED, table[np.where(outside, 0, shifted)])
+        bad = encoded == _UNMAPPED
         if bad.any():
             raise _unmapped(self, source, "ids", sorted({int(i) for i in np.unique(raw[bad])}))
         return encoded.astype(np.uint8)
