@@ -33,15 +33,35 @@ def atomic_folder(destination: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_file(destination: Path) -> Iterator[Path]:
     """The path of a staging file, with the destination's suffix, that replaces ``destination`` at the end."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = _beside(destination)
+    staged = StagedFile(destination)
     try:
-        yield staging
-        _fsync(staging)
-        staging.replace(destination)
+        yield staged.path
+        staged.commit()
     except BaseException:
-        staging.unlink(missing_ok=True)
+        staged.discard()
         raise
+
+
+class StagedFile:
+    """The same for a file that is written over a longer time than one block, as a video is.
+
+    Attributes:
+        path: The staging file's path; whoever made this object writes to it.
+    """
+
+    def __init__(self, destination: Path) -> None:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        self.path = _beside(destination)
+        self._destination = destination
+
+    def commit(self) -> None:
+        """Flush the staging file to the disk and put it in the destination's place."""
+        _fsync(self.path)
+        self.path.replace(self._destination)
+
+    def discard(self) -> None:
+        """Remove the staging file; harmless after :meth:`commit`, and twice."""
+        self.path.unlink(missing_ok=True)
 
 
 def write_text(destination: Path, text: str) -> None:

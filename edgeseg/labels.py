@@ -88,7 +88,8 @@ class LabelSet:
         bad = encoded == _UNMAPPED
         if bad.any():
             raise _unmapped(self, source, "ids", sorted({int(i) for i in np.unique(raw[bad])}))
-        return encoded.astype(np.uint8)
+        result: Mask = encoded.astype(np.uint8)
+        return result
 
     def encode_colors(self, rgb: Mask, source: str = "mask") -> Mask:
         """Colours ``uint8 [H, W, 3]`` RGB to class ids ``uint8 [H, W]``.

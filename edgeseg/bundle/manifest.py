@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgeseg.errors import ManifestError
+from edgeseg.errors import LabelError, ManifestError
 from edgeseg.labels import LabelSet
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -22,6 +22,7 @@ GOLDEN_NAME = "golden.npz"
 REPORT_NAME = "report.json"
 
 Precision = Literal["fp32", "fp16", "int8"]
+_Channel = Annotated[int, Field(ge=0, le=255)]
 Output = Literal["mask", "logits", "mask+confidence"]
 
 
@@ -56,7 +57,7 @@ class OutputSpec(_Part):
 class LabelClassSpec(_Part):
     id: int
     name: str
-    color: tuple[int, int, int]
+    color: tuple[_Channel, _Channel, _Channel]
 
 
 class LabelSpec(_Part):
@@ -148,6 +149,23 @@ class Manifest(_Part):
     build: Build
     digest: str = ""
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Manifest:
+        one_map = (1, self.input.height, self.input.width)
+        right: tuple[str, tuple[int, ...]] = ("uint8", one_map)
+        if self.output.kind == "logits":
+            right = ("float32", (*one_map, len(self.labels.classes)))
+        if (self.output.dtype, self.output.shape) != right:
+            raise ValueError(f"output {self.output.kind} must be {right[0]} {list(right[1])}")
+        files = [member.file for member in self.members]
+        if len(set(files)) != len(files):
+            raise ValueError(f"members must be named once each, not {files}")
+        try:
+            self.label_set()
+        except LabelError as error:
+            raise ValueError(str(error)) from error
+        return self
+
     def label_set(self) -> LabelSet:
         return LabelSet.from_dict(self.labels.model_dump())
 
@@ -182,7 +200,7 @@ class Manifest(_Part):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(str(part) for part in first["loc"]) or "manifest"
             raise _damaged(source, f"{where}: {first['msg']}") from error
 
 

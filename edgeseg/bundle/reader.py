@@ -8,38 +8,29 @@ all, for it holds the hashes; its own digest is checked as it is read.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import numpy as np
-
+from edgeseg.bundle.golden import Golden, read_golden
 from edgeseg.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, Manifest, ModelFile
 from edgeseg.errors import (
     BundleMissingError,
-    GoldenMismatchError,
     MemberHashError,
     MemberMissingError,
     MemberSizeError,
     MemberUnexpectedError,
 )
-from edgeseg.labels import LabelSet, Mask
+from edgeseg.labels import LabelSet
 
-MAX_MEMBER_BYTES = 2 << 30
+MAX_BUNDLE_BYTES = 2 << 30
 MAX_MANIFEST_BYTES = 4 << 20
+# With fstat on the open file: what was checked cannot be swapped for a link afterwards. A named pipe would
+# block the open for ever.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _COPY_AGAIN = "Copy the bundle again from where it was exported; it must not be used as it is."
-
-
-@dataclass(frozen=True)
-class Golden:
-    """Real frames ``uint8 [K, H, W, 3]`` and, per model file, the masks ``uint8 [K, H, W]`` of them."""
-
-    frames: Mask
-    masks: Mapping[str, Mask]
 
 
 @dataclass(frozen=True)
@@ -70,6 +61,7 @@ class Bundle:
             _read(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES), str(folder / MANIFEST_NAME)
         )
         _check_file_set(folder, manifest)
+        _check_total(folder, manifest)
         members = {m.file: _read_checked(folder, m.file, m.size, m.sha256) for m in manifest.members}
         return cls(folder, manifest, manifest.label_set(), members)
 
@@ -87,34 +79,14 @@ class Bundle:
         Raises:
             GoldenMismatchError: The archive does not hold what the manifest's models need.
         """
-        spec = self.manifest.input
-        try:
-            with np.load(io.BytesIO(self.members[GOLDEN_NAME]), allow_pickle=False) as archive:
-                frames = archive["frames"]
-                masks = {m.file: archive[f"masks_{m.precision}"] for m in self.manifest.models}
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise self._bad_golden(f"an archive that cannot be read ({error})") from error
-        for array, shape in [(frames, (spec.height, spec.width, 3))] + [
-            (mask, (spec.height, spec.width)) for mask in masks.values()
-        ]:
-            if array.dtype != np.uint8 or array.shape != (len(frames), *shape) or not len(frames):
-                raise self._bad_golden(f"an array of {array.dtype} {array.shape}")
-        return Golden(frames, masks)
-
-    def _bad_golden(self, found: str) -> GoldenMismatchError:
-        return GoldenMismatchError(
-            self.path / GOLDEN_NAME,
-            expected="at least one uint8 frame of the model's input size, and each model's masks of it",
-            found=found,
-            next_step="Export the bundle again.",
-        )
+        return read_golden(self.path / GOLDEN_NAME, self.members[GOLDEN_NAME], self.manifest)
 
 
 def _check_file_set(folder: Path, manifest: Manifest) -> None:
+    """The folder holds what the manifest names, and nothing else."""
     named = [MANIFEST_NAME, *(m.file for m in manifest.members)]
     for name in named:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or len(pure.parts) != 1 or pure.parts[0] in {"..", "."} or "\\" in name:
+        if name in {"", ".", ".."} or set(name) & set("/\\\0"):
             raise MemberUnexpectedError(
                 folder / MANIFEST_NAME,
                 expected="plain file names",
@@ -142,8 +114,20 @@ def _check_file_set(folder: Path, manifest: Manifest) -> None:
             raise _missing(folder / name)
 
 
+def _check_total(folder: Path, manifest: Manifest) -> None:
+    """Before anything of it is read: all members are held in memory."""
+    total = sum(member.size for member in manifest.members)
+    if total > MAX_BUNDLE_BYTES:
+        raise MemberSizeError(
+            folder,
+            expected=f"at most {MAX_BUNDLE_BYTES} bytes in all",
+            found=f"{total} bytes",
+            next_step="Export a smaller model.",
+        )
+
+
 def _read_checked(folder: Path, name: str, size: int, sha256: str) -> bytes:
-    data = _read(folder, name, MAX_MEMBER_BYTES, size)
+    data = _read(folder, name, MAX_BUNDLE_BYTES, size)
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise MemberHashError(
@@ -156,16 +140,15 @@ def _read(folder: Path, name: str, limit: int, size: int | None = None) -> bytes
     """A regular file's bytes; its size is checked before anything is allocated."""
     path = folder / name
     try:
-        # O_NOFOLLOW and fstat on the open file: what was checked cannot be swapped for a link afterwards.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, _OPEN_FLAGS)
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
         raise MemberUnexpectedError(
             path, expected="a readable regular file", found=str(error.strerror), next_step=_COPY_AGAIN
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise MemberUnexpectedError(
                 path, expected="a regular file", found="something else", next_step=_COPY_AGAIN
@@ -175,7 +158,11 @@ def _read(folder: Path, name: str, limit: int, size: int | None = None) -> bytes
             raise MemberSizeError(
                 path, expected=expected, found=f"{status.st_size} bytes", next_step=_COPY_AGAIN
             )
-        return file.read(status.st_size)
+        # Shorter where the file shrinks meanwhile: the hash tells.
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _missing(path: Path) -> MemberMissingError:

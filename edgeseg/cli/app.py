@@ -11,6 +11,7 @@ import typer
 from edgeseg import __version__
 from edgeseg.cli import (
     benchmark,
+    benchmark_data,
     data,
     demo,
     evaluate,
@@ -42,6 +43,7 @@ app.command()(verify.verify)
 app.command()(benchmark.benchmark)
 app.command()(predict.predict)
 app.command()(run.run)
+data.app.command("benchmark")(benchmark_data.benchmark_data)
 app.add_typer(data.app, name="data")
 app.command()(info.info)
 app.command()(demo.demo)

@@ -44,10 +44,11 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     listed = [[str(cell) for cell in row] for row in rows]
     for index, name in enumerate(header):
         numeric = all(re.match(r"^[−+\-\d.]|^n/a$|^$", row[index]) for row in listed) and listed
-        table.add_column(name, justify="right" if numeric and index else "left")
+        table.add_column(name, justify="right" if numeric and index else "left", overflow="fold")
     for row in listed:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    # Cells are data: a path or an extra in brackets is no markup.
+    Console(highlight=False, markup=False).print(table)
 
 
 def print_json(values: Any) -> None:

@@ -1,0 +1,12 @@
+"""Runtimes: what runs a bundle's model file. One file and one line here for each."""
+
+from edgeseg.runtimes.base import RawOutput, Runtime, RuntimeFactory
+from edgeseg.runtimes.litert import LiteRT
+from edgeseg.runtimes.onnx import OnnxRuntime
+
+RUNTIMES: dict[str, RuntimeFactory] = {
+    "litert": LiteRT(),
+    "onnx": OnnxRuntime(),
+}
+
+__all__ = ["RUNTIMES", "RawOutput", "Runtime", "RuntimeFactory"]

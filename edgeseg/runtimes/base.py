@@ -1,14 +1,17 @@
-"""What every runtime does, and what it gives."""
+"""What every runtime does, what it gives, and the checks that all of them share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import metadata
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.bundle import Bundle, Manifest, ModelFile
+from edgeseg.errors import BundleError, InferenceError
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class RuntimeFactory(Protocol):
 
     name: str
     formats: tuple[str, ...]
+    package: str
 
     def version(self) -> str | None:
         """The installed version, or ``None`` where the runtime is not installed."""
@@ -55,3 +59,93 @@ class RuntimeFactory(Protocol):
             UnsafeModelError: The file refers to data or code outside itself.
             BundleError: The file cannot be loaded, or its inputs and outputs are not the manifest's.
         """
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a model as the runtime reports it: name, NumPy dtype name, static shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} {list(self.shape)}"
+
+
+def installed_version(*packages: str) -> str | None:
+    """The version of the first of these distributions that is installed; nothing is imported."""
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def check_ports(
+    source: object, manifest: Manifest, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> list[int]:
+    """Check a model's inputs and outputs against the manifest; gives the outputs' order: mask, confidence.
+
+    Of the two outputs of ``mask+confidence``, the one whose name holds "confidence" is the confidence.
+
+    Raises:
+        BundleError: They are not the manifest's.
+    """
+    spec = manifest.output
+    frame = (1, manifest.input.height, manifest.input.width, 3)
+    count = 2 if spec.kind == "mask+confidence" else 1
+    fits = [(p.dtype, p.shape) for p in inputs] == [("uint8", frame)]
+    if not fits or [(p.dtype, p.shape) for p in outputs] != [(spec.dtype, spec.shape)] * count:
+        raise BundleError(
+            str(source),
+            expected=f"one input uint8 {list(frame)} and {count} output(s) {spec.dtype} {list(spec.shape)}",
+            found=f"inputs {', '.join(map(str, inputs))} and outputs {', '.join(map(str, outputs))}",
+            next_step="Export the bundle again.",
+        )
+    return _order(source, outputs) if count == 2 else [0]
+
+
+def check_image(image: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """Check a frame before it is handed to native code.
+
+    Raises:
+        InferenceError: It is not ``uint8`` of ``shape``.
+    """
+    if image.dtype != np.uint8 or image.shape != shape:
+        raise InferenceError(
+            "frame",
+            expected=f"uint8 {list(shape)} RGB",
+            found=f"{image.dtype} {list(image.shape)}",
+            next_step="Resize it with edgeseg.resize.resize_image, or call the segmenter, which does.",
+        )
+
+
+def raw_output(kind: str, arrays: Sequence[npt.NDArray[Any]]) -> RawOutput:
+    """A graph's output arrays ``[1, …]`` in the order of :func:`check_ports` as a mask."""
+    if kind == "logits":
+        return RawOutput(np.argmax(arrays[0][0], axis=-1).astype(np.uint8))
+    return RawOutput(arrays[0][0], arrays[1][0] if len(arrays) > 1 else None)
+
+
+def failed(source: str, error: Exception) -> InferenceError:
+    """What a runtime's own exception becomes."""
+    return InferenceError(
+        source,
+        expected="a mask of the frame",
+        found=f"{type(error).__name__}: {error}",
+        next_step="Run 'edgeseg verify' on the bundle; if it passes, report this with the frame.",
+    )
+
+
+def _order(source: object, outputs: Sequence[Port]) -> list[int]:
+    confidence = [i for i, port in enumerate(outputs) if "confidence" in port.name.lower()]
+    if len(confidence) != 1:
+        raise BundleError(
+            str(source),
+            expected="one output named mask and one named confidence",
+            found=", ".join(port.name for port in outputs),
+            next_step="Export the bundle again.",
+        )
+    return [1 - confidence[0], confidence[0]]

@@ -36,6 +36,18 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 
 @pytest.fixture
+def make_onnx() -> Callable[..., bytes]:
+    """``make_onnx(height, width, output="mask", *, domain="")``: the toy model's bytes."""
+    return onnx_model
+
+
+@pytest.fixture
+def make_tflite() -> Callable[..., bytes]:
+    """``make_tflite(height, width, *, custom=None)``: the same graph for LiteRT."""
+    return tflite_model
+
+
+@pytest.fixture
 def bundle(make_bundle: MakeBundle) -> Path:
     return make_bundle()
 
@@ -170,6 +182,60 @@ def onnx_model(height: int, width: int, output: str = "mask", *, domain: str = "
     return model.SerializeToString()
 
 
+def tflite_model(height: int, width: int, *, custom: str | None = None) -> bytes:
+    """The same graph for LiteRT, built table by table so that it needs no TensorFlow."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    types, ops = schema.TensorType, schema.BuiltinOperator
+
+    def tensor(name: str, shape: list[int], dtype: int, buffer: int = 0) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = name, shape, dtype, buffer
+        return made
+
+    def operator(index: int, inputs: list[int], outputs: list[int], kind: int, options: Any) -> Any:
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = index, inputs, outputs
+        made.builtinOptionsType, made.builtinOptions = kind, options
+        return made
+
+    def code(builtin: int) -> Any:
+        made = schema.OperatorCodeT()
+        made.builtinCode = made.deprecatedBuiltinCode = builtin
+        made.version = 1
+        return made
+
+    arg_max, cast = schema.ArgMaxOptionsT(), schema.CastOptionsT()
+    arg_max.outputType = cast.inDataType = types.INT32
+    cast.outDataType = types.UINT8
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        tensor("frame", [1, height, width, 3], types.UINT8),
+        tensor("axis", [1], types.INT32, 1),
+        tensor("index", [1, height, width], types.INT32),
+        tensor("mask", [1, height, width], types.UINT8),
+    ]
+    graph.inputs, graph.outputs = [0], [3]
+    options = schema.BuiltinOptions
+    graph.operators = [
+        operator(0, [0, 1], [2], options.ArgMaxOptions, arg_max),
+        operator(1, [2], [3], options.CastOptions, cast),
+    ]
+    empty, axis = schema.BufferT(), schema.BufferT()
+    axis.data = list(np.array([3], np.int32).tobytes())
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.buffers = 3, [graph], [empty, axis]
+    model.operatorCodes = [code(ops.ARG_MAX), code(ops.CAST)]
+    if custom:
+        model.operatorCodes[1] = code(ops.CUSTOM)
+        model.operatorCodes[1].customCode = custom
+        graph.operators[1].builtinOptionsType, graph.operators[1].builtinOptions = 0, None
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 @pytest.fixture
 def frame() -> np.ndarray:
     """A picture that is larger than the toy model's input, in its proportions."""
@@ -177,14 +243,30 @@ def frame() -> np.ndarray:
 
 
 @pytest.fixture
-def video(tmp_path: Path) -> Path:
-    return write_video(tmp_path / "drive.mp4")
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """``make_video(name="drive", *, frames=30, fps=25.0, height=64, width=128)`` writes an mp4."""
+
+    def make(name: str = "drive", **options: Any) -> Path:
+        return write_video(tmp_path / f"{name}.mp4", **options)
+
+    return make
+
+
+@pytest.fixture
+def video(make_video: Callable[..., Path]) -> Path:
+    return make_video()
+
+
+@pytest.fixture
+def read_video() -> Callable[[Path], tuple[list[np.ndarray], float]]:
+    """``read_video(path)``: all frames RGB as OpenCV gives them, and the frame rate."""
+    return read_frames
 
 
 def write_video(
     path: Path, *, frames: int = 30, fps: float = 25.0, height: int = 64, width: int = 128
 ) -> Path:
-    """A bright square that walks to the right over grey: ``frame_number`` tells how far it got."""
+    """A red square that walks to the right over grey, so that a frame's number can be seen in it."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (width, height))
     for index in range(frames):
         picture = np.full((height, width, 3), 90, np.uint8)
@@ -195,15 +277,14 @@ def write_video(
     return path
 
 
-def read_video(path: Path) -> tuple[list[np.ndarray], float]:
-    """All frames as OpenCV gives them (BGR), and the frame rate."""
+def read_frames(path: Path) -> tuple[list[np.ndarray], float]:
     capture = cv2.VideoCapture(str(path))
     frames = []
     while True:
         there, picture = capture.read()
         if not there:
             break
-        frames.append(picture)
+        frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     fps = capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     return frames, fps

@@ -1,0 +1,19 @@
+"""Arguments and options that more than one verb has, so that they are named and explained alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BundleArgument = Annotated[Path, typer.Argument(help="A bundle, NAME.edgeseg.")]
+RuntimeOption = Annotated[
+    str | None, typer.Option(help="Runtime to use.  [default: the bundle's first that is installed]")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="Which of the bundle's models to run.  [default: its first]")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads of one inference.  [default: all cores, at most 4]")
+]

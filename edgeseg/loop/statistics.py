@@ -1,0 +1,59 @@
+"""Percentiles of a run of any length in a fixed piece of memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+_SMALLEST_MS = 1e-3
+_LARGEST_MS = 1e6
+_STEP = 1.01
+_BINS = math.ceil(math.log(_LARGEST_MS / _SMALLEST_MS, _STEP)) + 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Milliseconds: percentiles to within 1 %, mean and maximum exact. All 0 where nothing was counted."""
+
+    count: int
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    max: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+class Durations:
+    """A histogram with bins 1 % wide from 1 µs to 1,000 s: a loop that runs for weeks keeps nothing else."""
+
+    def __init__(self) -> None:
+        self._bins = np.zeros(_BINS, np.int64)
+        self._sum = 0.0
+        self._max = 0.0
+
+    def add(self, milliseconds: float) -> None:
+        inside = min(max(milliseconds, _SMALLEST_MS), _LARGEST_MS)
+        self._bins[round(math.log(inside / _SMALLEST_MS, _STEP))] += 1
+        self._sum += milliseconds
+        self._max = max(self._max, milliseconds)
+
+    def summary(self) -> Summary:
+        count = int(self._bins.sum())
+        mean = self._sum / count if count else 0.0
+        p50, p90, p99, p999 = (self._percentile(percent) for percent in (50, 90, 99, 99.9))
+        return Summary(count, mean, p50, p90, p99, p999, self._max)
+
+    def _percentile(self, percent: float) -> float:
+        """The smallest value that at least ``percent`` of the values do not exceed."""
+        total = int(self._bins.sum())
+        if not total:
+            return 0.0
+        rank = math.ceil(total * percent / 100)
+        index = int(np.searchsorted(np.cumsum(self._bins), rank))
+        return min(_SMALLEST_MS * _STEP**index, self._max)

@@ -1,0 +1,129 @@
+"""LiteRT (``.tflite``) through ``ai-edge-litert``: the runtime for Arm boards."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.errors import BundleError, MissingExtraError, UnsafeModelError
+from edgeseg.runtimes.base import (
+    Port,
+    RawOutput,
+    check_image,
+    check_ports,
+    failed,
+    installed_version,
+    raw_output,
+)
+
+
+class LiteRT:
+    """Loads ``.tflite`` files on the CPU, with XNNPACK."""
+
+    name = "litert"
+    formats: tuple[str, ...] = ("tflite",)
+    package = "ai-edge-litert"
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
+
+    def load(self, bundle: Bundle, model: ModelFile, threads: int) -> LiteRTModel:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise MissingExtraError.of("runtime 'litert'", self.package, "litert") from error
+        source, data = str(bundle.path / model.file), bundle.model_bytes(model)
+        _refuse_custom_code(source, data)
+        try:
+            interpreter = Interpreter(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(
+                source,
+                expected="a model that LiteRT can load",
+                found=str(error).strip(),
+                next_step=f"Export it again, or install {self.package} {_verified(bundle, self.name)}.",
+            ) from error
+        return LiteRTModel(source, bundle, interpreter, threads)
+
+
+class LiteRTModel:
+    """A ``.tflite`` model that is ready to run; made by :meth:`LiteRT.load`."""
+
+    name = "litert"
+
+    def __init__(self, source: str, bundle: Bundle, interpreter: Any, threads: int) -> None:
+        self.threads = threads
+        self._source = source
+        self._interpreter = interpreter
+        self._kind = bundle.manifest.output.kind
+        inputs, outputs = interpreter.get_input_details(), _outputs(interpreter)
+        order = check_ports(source, bundle.manifest, [_port(d) for d in inputs], [_port(d) for d in outputs])
+        self._input = inputs[0]["index"]
+        self._outputs = [outputs[i]["index"] for i in order]
+        self._shape = tuple(int(n) for n in inputs[0]["shape"][1:])
+
+    def infer(self, image: npt.NDArray[np.uint8]) -> RawOutput:
+        check_image(image, self._shape)
+        if self._interpreter is None:
+            raise failed(self._source, RuntimeError("the model is closed"))
+        try:
+            self._interpreter.set_tensor(self._input, image[np.newaxis])
+            self._interpreter.invoke()
+            # get_tensor copies: the arrays outlive the next call.
+            arrays = [self._interpreter.get_tensor(index) for index in self._outputs]
+        except (ValueError, RuntimeError) as error:
+            raise failed(self._source, error) from error
+        return raw_output(self._kind, arrays)
+
+    def close(self) -> None:
+        self._interpreter = None
+
+
+def _refuse_custom_code(source: str, data: bytes) -> None:
+    """Custom operations need code, and external buffers data, from outside the file: its own tables tell."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        model = schema.Model.GetRootAs(data, 0)
+        codes = [model.OperatorCodes(i).CustomCode() for i in range(model.OperatorCodesLength())]
+        groups = model.ExternalBufferGroupsLength() if hasattr(model, "ExternalBufferGroupsLength") else 0
+    except (struct.error, IndexError, TypeError, AttributeError) as error:
+        raise BundleError(
+            source,
+            expected="a LiteRT model",
+            found=f"a file that is none ({error})",
+            next_step="Export the bundle again.",
+        ) from error
+    custom = [code.decode(errors="replace") for code in codes if code is not None]
+    if custom or groups:
+        raise UnsafeModelError(
+            source,
+            expected="built-in operations and data inside the file",
+            found=f"custom operations {', '.join(custom)}"
+            if custom
+            else f"{groups} external buffer group(s)",
+            next_step="Do not run it; export the model again with edgeseg export.",
+        )
+
+
+def _outputs(interpreter: Any) -> list[dict[str, Any]]:
+    """The output tensors under the names of the file's signature, which say what each of them is."""
+    details: list[dict[str, Any]] = interpreter.get_output_details()
+    signatures = interpreter.get_signature_list()
+    if len(details) < 2 or not signatures:
+        return details
+    named = interpreter.get_signature_runner(next(iter(signatures))).get_output_details()
+    return [{**detail, "name": name} for name, detail in sorted(named.items())]
+
+
+def _port(detail: dict[str, Any]) -> Port:
+    return Port(str(detail["name"]), np.dtype(detail["dtype"]).name, tuple(int(n) for n in detail["shape"]))
+
+
+def _verified(bundle: Bundle, runtime: str) -> str:
+    return bundle.manifest.runtime.verified_with.get(runtime, "in the version it was exported with")

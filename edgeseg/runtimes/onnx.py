@@ -1,0 +1,110 @@
+"""ONNX (``.onnx``) through ONNX Runtime on the CPU: the runtime for in-car x86 PCs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.errors import BundleError, MissingExtraError, UnsafeModelError
+from edgeseg.runtimes.base import (
+    Port,
+    RawOutput,
+    check_image,
+    check_ports,
+    failed,
+    installed_version,
+    raw_output,
+)
+
+# The key "location" as protobuf writes it: only a tensor whose data is in another file has one.
+_EXTERNAL_DATA = b"\x0a\x08location"
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntime:
+    """Loads ``.onnx`` files on the CPU provider."""
+
+    name = "onnx"
+    formats: tuple[str, ...] = ("onnx",)
+    package = "onnxruntime"
+
+    def version(self) -> str | None:
+        return installed_version(self.package, "onnxruntime-gpu", "onnxruntime-openvino")
+
+    def load(self, bundle: Bundle, model: ModelFile, threads: int) -> OnnxModel:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError.of("runtime 'onnx'", self.package, "onnx") from error
+        source, data = str(bundle.path / model.file), bundle.model_bytes(model)
+        _refuse_external_data(source, data)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no base class below Exception
+            raise _not_loaded(source, str(error)) from error
+        return OnnxModel(source, bundle, session, threads)
+
+
+class OnnxModel:
+    """An ``.onnx`` model that is ready to run; made by :meth:`OnnxRuntime.load`."""
+
+    name = "onnx"
+
+    def __init__(self, source: str, bundle: Bundle, session: Any, threads: int) -> None:
+        self.threads = threads
+        self._source = source
+        self._session = session
+        self._kind = bundle.manifest.output.kind
+        inputs = [_port(node) for node in session.get_inputs()]
+        outputs = [_port(node) for node in session.get_outputs()]
+        order = check_ports(source, bundle.manifest, inputs, outputs)
+        self._input = inputs[0].name
+        self._outputs = [outputs[i].name for i in order]
+        self._shape = inputs[0].shape[1:]
+
+    def infer(self, image: npt.NDArray[np.uint8]) -> RawOutput:
+        check_image(image, self._shape)
+        if self._session is None:
+            raise failed(self._source, RuntimeError("the model is closed"))
+        try:
+            arrays = self._session.run(self._outputs, {self._input: image[np.newaxis]})
+        except Exception as error:  # its errors share no base class below Exception
+            raise failed(self._source, error) from error
+        return raw_output(self._kind, arrays)
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _refuse_external_data(source: str, data: bytes) -> None:
+    if _EXTERNAL_DATA in data:
+        raise UnsafeModelError(
+            source,
+            expected="a model that holds all of its data",
+            found="tensors whose data is in another file",
+            next_step="Do not run it; export the model again with edgeseg export.",
+        )
+
+
+def _not_loaded(source: str, found: str) -> BundleError:
+    # No custom operations are registered, so ONNX Runtime knows none and says so in these words.
+    kind = UnsafeModelError if "is not a registered function/op" in found else BundleError
+    return kind(
+        source,
+        expected="a model of standard operations that ONNX Runtime can load",
+        found=found.strip(),
+        next_step="Export the bundle again, or bring onnxruntime to the version it was exported with.",
+    )
+
+
+def _port(node: Any) -> Port:
+    dtype = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(node.type, node.type)
+    return Port(node.name, dtype, tuple(node.shape))

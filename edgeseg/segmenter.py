@@ -1,0 +1,254 @@
+"""Any bundle as one callable: camera frame in, class map with its timings and age out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeseg.atomic import atomic_file
+from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.bundle.manifest import GOLDEN_NAME
+from edgeseg.errors import (
+    GoldenMismatchError,
+    InferenceError,
+    UsageError,
+)
+from edgeseg.labels import LabelSet, Mask
+from edgeseg.metrics import agreement
+from edgeseg.overlay import draw_overlay
+from edgeseg.resize import Image, resize_image, resize_mask
+from edgeseg.runtimes import RUNTIMES, Runtime
+from edgeseg.runtimes.choice import choose_model, choose_threads
+
+_JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds spent on one frame, by stage. ``total_ms`` runs from the call to the finished mask."""
+
+    resize_ms: float
+    infer_ms: float
+    post_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One frame's class map.
+
+    Args:
+        frame: The frame as it was given, ``uint8 [H, W, 3]`` RGB.
+        mask: Class ids at the frame's size, ``uint8 [H, W]``; brought there by nearest pixels.
+        model_mask: Class ids as the model gave them, ``uint8 [h, w]``.
+        confidence: Probability × 255 of each pixel's class, ``uint8 [h, w]``, where the bundle gives it.
+        labels: What the ids mean.
+        timings: Where the time went.
+        captured_ns: When the frame was captured, on the clock of :func:`time.monotonic_ns`.
+        finished_ns: When the mask was finished, on the same clock.
+        valid: Whether the mask may be acted on; the camera loop clears it on masks that are too old.
+    """
+
+    frame: Image
+    mask: Mask
+    model_mask: Mask
+    confidence: Mask | None
+    labels: LabelSet
+    timings: Timings
+    captured_ns: int
+    finished_ns: int
+    valid: bool = True
+
+    @property
+    def age_ms(self) -> float:
+        """How old the picture was when its mask was finished: from capture to mask, in milliseconds."""
+        return (self.finished_ns - self.captured_ns) / 1e6
+
+    def shares(self) -> dict[str, float]:
+        """Class name to its share of the picture, 0 to 1, for the classes that are in it."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.labels))
+        return {c.name: float(counts[c.id] / self.mask.size) for c in self.labels.classes if counts[c.id]}
+
+    def overlay(self, alpha: float = 0.5, *, legend: bool = True) -> Image:
+        """The frame with its classes drawn over it, ``uint8 [H, W, 3]`` RGB."""
+        return draw_overlay(self.frame, self.mask, self.labels, alpha, legend=legend)
+
+    def save(self, path: str | Path) -> tuple[Path, Path]:
+        """Write the class ids as a one-channel PNG, and the overlay beside it as ``STEM_overlay.jpg``.
+
+        Each file appears whole or not at all. Gives both paths.
+
+        Raises:
+            UsageError: ``path`` does not end in ``.png``: another format would change the ids.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise UsageError(
+                path,
+                expected="a file name that ends in .png",
+                found=repr(path.suffix),
+                next_step="Name a .png: class ids must be stored without loss.",
+            )
+        overlay = path.with_name(f"{path.stem}_overlay.jpg")
+        _write_image(path, self.mask, [])
+        bgr = cv2.cvtColor(self.overlay(), cv2.COLOR_RGB2BGR)
+        _write_image(overlay, np.asarray(bgr, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        return path, overlay
+
+
+def load(
+    path: str | Path | Bundle,
+    *,
+    runtime: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    self_test: bool = True,
+) -> Segmenter:
+    """Open a bundle, check it, and load its model.
+
+    Args:
+        path: ``NAME.edgeseg/``, or a bundle that is open already.
+        runtime: One of the bundle's runtimes; by default the first of them that is installed.
+        threads: Threads that one inference may use; by default every core this process may use, up to 4.
+        precision: Which of the bundle's models to take, where it holds several; by default the first.
+        self_test: Run the golden frames and compare their masks. Leave it on except to measure it.
+
+    Raises:
+        BundleError: The bundle is damaged, unsafe, or gives other masks than it gave at export.
+        RuntimeUnavailableError: None of the bundle's runtimes is installed.
+        MissingExtraError: The runtime asked for is not installed.
+        UsageError: The bundle has no such runtime or precision, or ``threads`` is not positive.
+    """
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    factory, model = choose_model(bundle, runtime, precision)
+    segmenter = Segmenter(bundle, model, factory.load(bundle, model, choose_threads(threads)))
+    if self_test:
+        try:
+            segmenter.self_test()
+        except BaseException:
+            segmenter.close()
+            raise
+    return segmenter
+
+
+class Segmenter:
+    """A loaded bundle; :func:`load` makes it. Use it from one thread at a time, and close it.
+
+    Attributes:
+        bundle: The checked bundle.
+        model: The one of its model files that runs.
+        labels: What the ids of the masks mean.
+        height, width: The model's input size in pixels.
+    """
+
+    def __init__(self, bundle: Bundle, model: ModelFile, runtime: Runtime) -> None:
+        self.bundle = bundle
+        self.model = model
+        self.labels = bundle.labels
+        self.height = bundle.manifest.input.height
+        self.width = bundle.manifest.input.width
+        self._runtime = runtime
+
+    @property
+    def runtime_name(self) -> str:
+        return self._runtime.name
+
+    @property
+    def threads(self) -> int:
+        return self._runtime.threads
+
+    def __call__(self, frame: Image, *, captured_ns: int | None = None) -> Segmentation:
+        """Segment a frame ``uint8 [H, W, 3]`` RGB of any size.
+
+        Args:
+            frame: The picture. It is kept by reference in the result.
+            captured_ns: When it was captured, by :func:`time.monotonic_ns`; by default now.
+
+        Raises:
+            InferenceError: The frame is no such array, or the runtime failed.
+        """
+        started = time.monotonic_ns()
+        _check_frame(frame)
+        resized = np.ascontiguousarray(resize_image(frame, self.height, self.width))
+        after_resize = time.monotonic_ns()
+        raw = self._runtime.infer(resized)
+        after_infer = time.monotonic_ns()
+        mask = resize_mask(raw.mask, *frame.shape[:2])
+        finished = time.monotonic_ns()
+        timings = Timings(
+            (after_resize - started) / 1e6,
+            (after_infer - after_resize) / 1e6,
+            (finished - after_infer) / 1e6,
+            (finished - started) / 1e6,
+        )
+        captured = started if captured_ns is None else captured_ns
+        return Segmentation(frame, mask, raw.mask, raw.confidence, self.labels, timings, captured, finished)
+
+    def predict(self, image: Image) -> Mask:
+        """The class map ``uint8 [h, w]`` of an image ``uint8 [h, w, 3]`` at the model's input size.
+
+        Raises:
+            InferenceError: The image has another size or dtype, or the runtime failed.
+        """
+        return self._runtime.infer(np.ascontiguousarray(image)).mask
+
+    def self_test(self) -> float:
+        """Run the golden frames; the lowest agreement, 0 to 1, of a mask with the one stored at export.
+
+        Raises:
+            GoldenMismatchError: It is lower than the manifest allows.
+        """
+        golden = self.bundle.golden()
+        expected = golden.masks[self.model.file]
+        lowest = min(agreement(self.predict(f), m) for f, m in zip(golden.frames, expected, strict=True))
+        if lowest < self.model.golden_min_agreement:
+            raise GoldenMismatchError(
+                self.bundle.path / self.model.file,
+                expected=f"≥ {self.model.golden_min_agreement:.4%} of pixels as in {GOLDEN_NAME}",
+                found=f"{lowest:.4%} with {self.runtime_name} {RUNTIMES[self.runtime_name].version()}",
+                next_step=f"Use {_verified_versions(self.bundle)}, or export the bundle again.",
+            )
+        return lowest
+
+    def close(self) -> None:
+        """Release the model; calling twice is harmless."""
+        self._runtime.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _check_frame(frame: Image) -> None:
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        is_array = isinstance(frame, np.ndarray)
+        raise InferenceError(
+            "frame",
+            expected="a NumPy array uint8 [H, W, 3] RGB",
+            found=f"{frame.dtype} {list(frame.shape)}" if is_array else type(frame).__name__,
+            next_step="Convert the picture first, for instance with cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).",
+        )
+    if not frame.size:
+        raise InferenceError(
+            "frame",
+            expected="at least one pixel",
+            found=str(list(frame.shape)),
+            next_step="Check the camera.",
+        )
+
+
+def _verified_versions(bundle: Bundle) -> str:
+    versions = bundle.manifest.runtime.verified_with
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "the runtime of the export"
+
+
+def _write_image(path: Path, image: Image, parameters: list[int]) -> None:
+    _, encoded = cv2.imencode(path.suffix, image, parameters)
+    with atomic_file(path) as staging:
+        staging.write_bytes(encoded.tobytes())

@@ -1,0 +1,212 @@
+"""``edgeseg run``, ``predict`` and ``info`` as a user calls them: in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+ReadVideo = Callable[[Path], tuple[list[np.ndarray], float]]
+
+
+def edgeseg(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgeseg", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+# run
+
+
+def test_every_frame_to_a_video(bundle: Path, video: Path, tmp_path: Path, read_video: ReadVideo) -> None:
+    out, report = tmp_path / "out.mp4", tmp_path / "report.json"
+    done = edgeseg(
+        "run", bundle, "--source", video, "--sink", out, "--every-frame", "--json", "--report", report
+    )
+    assert done.returncode == 0, done.stderr
+    frames, fps = read_video(out)
+    assert (len(frames), fps, frames[0].shape) == (30, 25.0, (64, 128, 3))
+    values = json.loads(done.stdout)
+    assert values == json.loads(report.read_text())
+    assert (values["counts"]["segmented"], values["mode"]) == (30, "every-frame")
+    assert str(out) in done.stderr
+
+
+def test_real_time_without_a_sink_prints_a_table(bundle: Path, video: Path) -> None:
+    done = edgeseg("run", bundle, "--source", video, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    for word in ("p99.9", "infer", "age", "overwritten", "end of stream"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(
+    bundle: Path, make_video: Any, tmp_path: Path, read_video: ReadVideo, number: signal.Signals
+) -> None:
+    out = tmp_path / "out.mp4"
+    video = make_video(frames=1000)
+    command = [sys.executable, "-m", "edgeseg", "run", bundle, "--source", video, "--sink", out, "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: any(p.stat().st_size for p in tmp_path.glob(".out.*.part.mp4")))
+    time.sleep(0.5)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 0, stderr
+    values = json.loads(stdout)
+    assert values["ended"] == "stopped"
+    frames, fps = read_video(out)
+    assert fps == 25.0
+    assert 5 <= len(frames) <= 500
+    assert len(frames) >= values["counts"]["written"]
+    assert not list(tmp_path.glob(".out.*"))
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--source", "missing.mp4"], 7, "missing.mp4"),
+        (["--source", "0x", "--sink", "none"], 7, "0x"),
+        (["--source", "VIDEO", "--sink", "out.avi"], 7, "out.avi"),
+        (["--source", "VIDEO", "--sink", "window"], 7, "window"),
+        (["--source", "VIDEO", "--runtime", "coreml"], 2, "coreml"),
+        (["--source", "VIDEO", "--precision", "int4"], 2, "int4"),
+        (["--source", "VIDEO", "--threads", "0"], 2, "threads"),
+        ([], 2, "--source"),
+    ],
+)
+def test_one_message_and_the_exit_code(
+    bundle: Path, video: Path, tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    given = [str(video) if a == "VIDEO" else a for a in arguments]
+    done = edgeseg("run", bundle, *given, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["drive.mp4", "toy.edgeseg"]
+
+
+def test_a_damaged_bundle_does_not_run(bundle: Path, video: Path) -> None:
+    with (bundle / "model.onnx").open("r+b") as file:
+        file.seek(40)
+        byte = file.read(1)
+        file.seek(40)
+        file.write(bytes([byte[0] ^ 1]))
+    done = edgeseg("run", bundle, "--source", video)
+    assert done.returncode == 8
+    assert "model.onnx" in done.stderr
+
+
+def test_a_source_that_breaks_still_gives_a_report_and_a_video(
+    bundle: Path, tmp_path: Path, read_video: ReadVideo
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(4):
+        cv2.imwrite(str(images / f"{index}.png"), np.zeros((64, 128, 3), np.uint8))
+    (images / "4.png").write_bytes(b"broken")
+    out = tmp_path / "out.mp4"
+    done = edgeseg("run", bundle, "--source", images, "--sink", out, "--every-frame", "--json")
+    assert done.returncode == 7
+    assert "4.png" in done.stderr
+    values = json.loads(done.stdout)
+    assert values["ended"] == "failed"
+    assert "4.png" in values["error"]
+    assert len(read_video(out)[0]) == 4
+
+
+# predict
+
+
+def test_images_become_masks_and_overlays(bundle: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for index, name in enumerate(("a.png", "b.png")):
+        picture = np.zeros((48, 96, 3), np.uint8)
+        picture[..., 2 - index] = 200  # BGR: red, then green
+        cv2.imwrite(str(images / name), picture)
+    done = edgeseg("predict", bundle, images, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["a.png", "a_overlay.jpg", "b.png", "b_overlay.jpg"]
+    for name, class_id in (("a", 0), ("b", 1)):
+        mask = cv2.imread(str(tmp_path / "out" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert mask.shape == (48, 96)
+        assert (mask == class_id).all()
+    written = json.loads(done.stdout)
+    assert [w["shares"] for w in written] == [{"red": 1.0}, {"green": 1.0}]
+
+
+def test_one_image_and_the_default_folder(bundle: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "view.jpg"), np.zeros((48, 96, 3), np.uint8))
+    done = edgeseg("predict", bundle, "view.jpg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = sorted(p.name for p in (tmp_path / "runs" / "predict" / "view").iterdir())
+    assert names == ["view.png", "view_overlay.jpg"]
+
+
+def test_a_video_becomes_numbered_masks(bundle: Path, make_video: Any, tmp_path: Path) -> None:
+    done = edgeseg("predict", bundle, make_video(frames=5), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 10
+    assert (tmp_path / "out" / "000004.png").is_file()
+
+
+def test_predictions_never_overwrite_images_or_one_another(bundle: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    cv2.imwrite(str(images / "a.png"), np.zeros((48, 96, 3), np.uint8))
+    before = (images / "a.png").read_bytes()
+    for source in (images, images / "a.png"):
+        done = edgeseg("predict", bundle, source, "--out", images)
+        assert done.returncode == 2
+        assert "--out" in done.stderr
+    assert (images / "a.png").read_bytes() == before
+    cv2.imwrite(str(images / "a.jpg"), np.zeros((48, 96, 3), np.uint8))
+    done = edgeseg("predict", bundle, images, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "named a" in done.stderr
+
+
+def test_an_unreadable_image_is_named(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    done = edgeseg("predict", bundle, tmp_path / "bad.png", "--out", tmp_path / "out")
+    assert done.returncode == 7
+    assert "bad.png" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# info
+
+
+def test_info_lists_what_there_is() -> None:
+    done = edgeseg("info", "--json")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert "unet_mini" in values["models"]
+    assert "cross_entropy" in values["losses"]
+    assert "camvid" in values["datasets"]
+    assert set(values["targets"]) >= {"arm", "x86", "jetson"}
+    assert set(values["runtimes"]) == {"litert", "onnx"}
+    assert values["machine"]["cores"] >= 1
+
+
+def test_info_for_people_names_the_extras() -> None:
+    done = edgeseg("info")
+    assert done.returncode == 0, done.stderr
+    assert "litert" in done.stdout
+    assert "unet_mini" in done.stdout

@@ -1,0 +1,241 @@
+"""Each runtime on the smallest graph there is, and on graphs that must not run."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgeseg import load
+from edgeseg.bundle import Bundle
+from edgeseg.errors import (
+    BundleError,
+    InferenceError,
+    MissingExtraError,
+    RuntimeUnavailableError,
+    UnknownNameError,
+    UnsafeModelError,
+    UsageError,
+)
+from edgeseg.runtimes import RUNTIMES
+from edgeseg.runtimes.choice import MAX_DEFAULT_THREADS, choose_model, choose_threads
+
+
+@pytest.fixture(params=["onnx", "litert"])
+def runtime_bundle(request: pytest.FixtureRequest, make_bundle: Any, make_tflite: Any) -> Path:
+    if request.param == "onnx":
+        return make_bundle()
+    return make_bundle(model=make_tflite(32, 64), file="model.tflite")
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (32, 64, 3)).astype(np.uint8)
+
+
+def test_masks_are_the_graphs(runtime_bundle: Path, image: np.ndarray) -> None:
+    with load(runtime_bundle) as segmenter:
+        mask = segmenter.predict(image)
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, image.argmax(-1))
+
+
+def test_masks_belong_to_the_caller(runtime_bundle: Path, image: np.ndarray) -> None:
+    with load(runtime_bundle) as segmenter:
+        first = segmenter.predict(image)
+        kept = first.copy()
+        segmenter.predict(255 - image)
+        first_again = segmenter.predict(image)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(first, first_again)
+
+
+def test_views_that_are_not_contiguous_are_read_right(runtime_bundle: Path, image: np.ndarray) -> None:
+    with load(runtime_bundle) as segmenter:
+        mask = segmenter.predict(image[:, ::-1, ::-1])
+    np.testing.assert_array_equal(mask, image[:, ::-1, ::-1].argmax(-1))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_explicit(runtime_bundle: Path, threads: int) -> None:
+    with load(runtime_bundle, threads=threads) as segmenter:
+        assert segmenter.threads == threads
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((32, 63, 3), np.uint8),
+        np.zeros((32, 64, 3), np.float32),
+        np.zeros((1, 32, 64, 3), np.uint8),
+        np.zeros((32, 64), np.uint8),
+    ],
+)
+def test_frames_of_another_kind_never_reach_native_code(runtime_bundle: Path, bad: np.ndarray) -> None:
+    with load(runtime_bundle) as segmenter, pytest.raises(InferenceError, match=r"uint8 \[32, 64, 3\]"):
+        segmenter.predict(bad)
+
+
+def test_a_closed_model_says_so(runtime_bundle: Path, image: np.ndarray) -> None:
+    segmenter = load(runtime_bundle)
+    segmenter.close()
+    segmenter.close()
+    with pytest.raises(InferenceError, match="closed"):
+        segmenter.predict(image)
+
+
+def test_a_file_that_is_no_model(make_bundle: Any) -> None:
+    for name, file in (("a", "model.onnx"), ("b", "model.tflite")):
+        with pytest.raises(BundleError, match=file):
+            load(make_bundle(name, model=b"\x08\x01 this is no model" * 4, file=file))
+
+
+def test_logits_become_classes(make_bundle: Any, image: np.ndarray) -> None:
+    with load(make_bundle(output="logits")) as segmenter:
+        np.testing.assert_array_equal(segmenter.predict(image), image.argmax(-1))
+
+
+def test_confidence_is_told_from_the_mask_by_its_name(make_bundle: Any, image: np.ndarray) -> None:
+    with load(make_bundle(output="mask+confidence")) as segmenter:
+        segmentation = segmenter(image)
+    np.testing.assert_array_equal(segmentation.model_mask, image.argmax(-1))
+    exact = np.exp(image - image.max(-1, keepdims=True).astype(float))
+    expected = 255 / exact.sum(-1)
+    assert segmentation.confidence is not None
+    np.testing.assert_allclose(segmentation.confidence, expected, atol=1)
+
+
+def test_a_graph_of_another_shape_than_the_manifest_says(make_bundle: Any, make_onnx: Any) -> None:
+    for name, model in (("a", make_onnx(32, 128)), ("b", make_onnx(32, 64, "logits"))):
+        with pytest.raises(BundleError, match=r"model\.onnx.*expected one input uint8 \[1, 32, 64, 3\]"):
+            load(make_bundle(name, model=model))
+
+
+def test_onnx_with_data_in_another_file_is_refused(make_bundle: Any, make_onnx: Any) -> None:
+    model = onnx.load_from_string(make_onnx(32, 64))
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="/etc/passwd")
+    with pytest.raises(UnsafeModelError, match="another file"):
+        load(make_bundle(model=model.SerializeToString()))
+
+
+def test_onnx_with_custom_operations_is_refused(make_bundle: Any, make_onnx: Any) -> None:
+    with pytest.raises(UnsafeModelError, match=r"evil"):
+        load(make_bundle(model=make_onnx(32, 64, domain="evil")))
+
+
+def test_litert_with_custom_operations_is_refused(make_bundle: Any, make_tflite: Any) -> None:
+    model = make_tflite(32, 64, custom="FlexEvil")
+    with pytest.raises(UnsafeModelError, match="FlexEvil"):
+        load(make_bundle(model=model, file="model.tflite"))
+
+
+def test_a_failure_of_the_runtime_is_an_inference_error(make_bundle: Any, image: np.ndarray) -> None:
+    segmenter = load(make_bundle(model=_failing_model()), self_test=False)
+    with pytest.raises(InferenceError, match=r"model\.onnx") as caught:
+        segmenter.predict(image)
+    assert caught.value.exit_code == 9
+
+
+def _failing_model() -> bytes:
+    """A reshape to a size that only the run can find wrong."""
+    nodes = [
+        helper.make_node("Shape", ["frame"], ["shape"]),
+        helper.make_node("Cast", ["frame"], ["pixels"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["pixels"], ["one"], keepdims=0),
+        helper.make_node("Mul", ["shape", "one"], ["wrong"]),
+        helper.make_node("Reshape", ["frame", "wrong"], ["reshaped"]),
+        helper.make_node("ArgMax", ["reshaped"], ["index"], axis=3, keepdims=0),
+        helper.make_node("Cast", ["index"], ["mask"], to=TensorProto.UINT8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "failing",
+        [helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, 32, 64, 3])],
+        [helper.make_tensor_value_info("mask", TensorProto.UINT8, [1, 32, 64])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+# Which runtime, with which file.
+
+
+def _models(*precisions: str, bundle: Path) -> list[dict[str, Any]]:
+    model = Bundle.open(bundle).manifest.models[0].model_dump()
+    return [{**model, "precision": precision} for precision in precisions]
+
+
+def test_the_first_runtime_that_is_known_and_installed_runs(make_bundle: Any) -> None:
+    names = {"names": ("tensorrt", "onnx"), "verified_with": {}}
+    bundle = Bundle.open(make_bundle(runtime=names))
+    factory, model = choose_model(bundle)
+    assert (factory.name, model.file) == ("onnx", "model.onnx")
+
+
+def test_the_precision_asked_for_is_the_one_that_runs(make_bundle: Any) -> None:
+    models = _models("int8", "fp16", bundle=make_bundle("plain"))
+    bundle = Bundle.open(make_bundle(models=models))
+    assert choose_model(bundle)[1].precision == "int8"
+    assert choose_model(bundle, precision="fp16")[1].precision == "fp16"
+    with pytest.raises(UsageError, match="fp32"):
+        choose_model(bundle, precision="fp32")
+
+
+def test_unknown_and_unfit_runtimes(bundle: Path) -> None:
+    opened = Bundle.open(bundle)
+    with pytest.raises(UnknownNameError, match="litert, onnx"):
+        choose_model(opened, runtime="coreml")
+    with pytest.raises(UsageError, match="litert"):
+        choose_model(opened, runtime="litert")
+
+
+def test_a_bundle_that_nothing_here_can_run(make_bundle: Any) -> None:
+    bundle = Bundle.open(make_bundle(runtime={"names": ("openvino",), "verified_with": {}}))
+    with pytest.raises(RuntimeUnavailableError, match="openvino") as caught:
+        choose_model(bundle)
+    assert caught.value.exit_code == 8
+
+
+def test_runtimes_that_are_not_installed(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(RUNTIMES["onnx"]), "version", lambda self: None)
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'edgeseg\[onnx\]'"):
+        load(bundle)
+    with pytest.raises(MissingExtraError, match=r"pip install 'edgeseg\[onnx\]'") as caught:
+        load(bundle, runtime="onnx")
+    assert caught.value.exit_code == 2
+
+
+def test_a_runtime_that_is_there_but_does_not_import(
+    runtime_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def blocked(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.split(".")[0] in {"onnxruntime", "ai_edge_litert"}:
+            raise ImportError(f"{name}: broken")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", blocked)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        load(runtime_bundle)
+
+
+def test_default_threads_stay_within_the_machine() -> None:
+    assert 1 <= choose_threads() <= MAX_DEFAULT_THREADS
+    assert choose_threads(7) == 7
+    with pytest.raises(UsageError, match="threads"):
+        choose_threads(0)
+
+
+def test_the_dict_and_the_objects_agree() -> None:
+    for name, factory in RUNTIMES.items():
+        assert factory.name == name
+        assert factory.version()
