@@ -1,0 +1,60 @@
+"""What a series of frame times comes down to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Times = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Milliseconds per frame.
+
+    A percentile is the time of a frame that was measured, by nearest rank: at least that share of the frames
+    took so long or less. Nothing is interpolated, so fewer than 1,000 frames give ``p999`` equal to ``max``.
+    ``jitter`` is the mean absolute difference between a frame and the one before it, within a round.
+    """
+
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    max: float
+    jitter: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain JSON values, rounded to a microsecond."""
+        return {key.replace("p999", "p99.9"): round(value, 3) for key, value in asdict(self).items()}
+
+
+def summarise(rounds: Sequence[Times]) -> Summary:
+    """The summary of all frames of several rounds, each a series of milliseconds ``float64 [N]``, N ≥ 1."""
+    times = np.sort(np.concatenate(rounds))
+    return Summary(
+        mean=float(times.mean()),
+        p50=_nearest_rank(times, 500),
+        p90=_nearest_rank(times, 900),
+        p99=_nearest_rank(times, 990),
+        p999=_nearest_rank(times, 999),
+        max=float(times[-1]),
+        jitter=_jitter(rounds),
+    )
+
+
+def _nearest_rank(ordered: Times, per_mille: int) -> float:
+    # In whole numbers: 99.9 % of 1,000 is 999.0000000000001 in floats, which would be the maximum.
+    rank = -(-len(ordered) * per_mille // 1000)
+    return float(ordered[rank - 1])
+
+
+def _jitter(rounds: Sequence[Times]) -> float:
+    # Rounds are minutes apart: the step from one to the next is no jitter.
+    steps: Any = np.concatenate([np.abs(np.diff(times)) for times in rounds])
+    return float(steps.mean()) if steps.size else 0.0

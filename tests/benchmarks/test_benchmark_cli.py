@@ -1,0 +1,129 @@
+"""``edgeseg benchmark`` and ``edgeseg data benchmark`` as a user runs them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeseg.benchmarks.latency import Options
+from edgeseg.cli.benchmark import benchmark
+
+pytest.importorskip("onnxruntime")
+QUICK = ["--frames", "6", "--rounds", "2", "--warmup", "1", "--cold-starts", "1"]
+
+
+@pytest.fixture
+def bundle(toy_bundles: ModuleType, tmp_path: Path) -> Path:
+    return toy_bundles.write_bundle(tmp_path / "toy.edgeseg")
+
+
+def test_json_is_one_document_and_the_folder_is_complete(bundle: Path, tmp_path: Path) -> None:
+    ran = _edgeseg("benchmark", bundle, *QUICK, "--json", "--out", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == json.loads((tmp_path / "out/benchmark.json").read_text())
+    assert "Written:" in ran.stderr
+    assert "Next:" in ran.stderr
+    for name in ("benchmark.md", "miou-latency.png", "latency-stages.png", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 500
+
+
+def test_accuracy_is_measured_on_the_data_and_its_images_are_timed(bundle: Path, tmp_path: Path) -> None:
+    data = _labelled_folder(tmp_path / "data")
+    out = tmp_path / "out"
+    ran = _edgeseg("benchmark", bundle, *QUICK, "--data", f"folder:{data}", "--json", "--out", out)
+    assert ran.returncode == 0, ran.stderr
+    written = json.loads(ran.stdout)
+    assert written["frames"]["size"] == "64x32"
+    assert "val images of folder" in written["frames"]["origin"]
+    accuracy = written["bundles"][0]["accuracy"]
+    assert (accuracy["samples"], accuracy["label_resolution"]["miou"]) == (2, 1.0)
+
+
+def test_numbers_are_written_where_nothing_can_be_drawn(bundle: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; "
+        f"sys.argv = ['edgeseg', 'benchmark', {str(bundle)!r}, *{QUICK}]; "
+        f"sys.argv += ['--out', {str(tmp_path / 'out')!r}]; "
+        "from edgeseg.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "edgeseg[benchmark]" in ran.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.md"}
+
+
+def test_folders_get_numbers_and_the_table_is_shown(bundle: Path, tmp_path: Path) -> None:
+    for expected in ("toy", "toy-2"):
+        ran = _edgeseg("benchmark", bundle, *QUICK, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert "onnx fp32" in ran.stdout
+        assert (tmp_path / "runs/benchmark" / expected / "benchmark.json").is_file()
+
+
+def test_the_latency_gate_exits_6_after_writing(bundle: Path, tmp_path: Path) -> None:
+    ran = _edgeseg("benchmark", bundle, *QUICK, "--max-latency-ms", "0.001", "--out", tmp_path / "out")
+    assert ran.returncode == 6
+    assert "--max-latency-ms" in ran.stderr
+    assert "toy" in ran.stderr
+    assert (tmp_path / "out/benchmark.json").is_file()
+
+
+def test_a_bundle_that_is_not_there_exits_8(tmp_path: Path) -> None:
+    ran = _edgeseg("benchmark", tmp_path / "none.edgeseg", "--out", tmp_path / "out")
+    assert ran.returncode == 8
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_flags_defaults_are_those_of_the_options() -> None:
+    parameters = inspect.signature(benchmark).parameters
+    for name, value in Options().to_dict().items():
+        assert parameters[name].default == value
+
+
+def test_the_data_path_beside_the_plain_generator(tmp_path: Path) -> None:
+    pytest.importorskip("albumentations")
+    from edgeseg.training.data.synthetic import open_synthetic, write_cityscapes
+
+    write_cityscapes(open_synthetic("train=6,val=1,size=64x128"), tmp_path / "city")
+    ran = _edgeseg(
+        *("data", "benchmark", "--data", f"cityscapes8:{tmp_path / 'city'}", "--size", "32x32"),
+        *("--batch", "4", "--images", "6", "--rounds", "1", "--workers", "1", "--out", tmp_path / "path"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    written = json.loads((tmp_path / "path.json").read_text())
+    assert [c["name"] for c in written["contenders"]][:2] == ["plain generator", "edgeseg"]
+    assert all(c["images_per_second"] > 0 for c in written["contenders"])
+    assert written["images"]["size"] == "128x64"
+
+
+def test_drawn_scenes_without_files_are_refused(tmp_path: Path) -> None:
+    ran = _edgeseg("data", "benchmark", "--data", "synthetic:train=2,val=1", "--out", tmp_path / "path")
+    assert ran.returncode == 2
+    assert "edgeseg data synthesize" in ran.stderr
+
+
+def _labelled_folder(folder: Path) -> Path:
+    """Two images of each split with the classes that the toy bundle finds in them."""
+    classes = "classes: [{name: red}, {name: green}, {name: blue}]\n"
+    for split in ("train", "val"):
+        for index in range(2):
+            pixels = np.random.default_rng(index).integers(0, 256, (32, 64, 3)).astype(np.uint8)
+            for kind, picture in (("images", pixels[..., ::-1]), ("masks", np.argmax(pixels, axis=-1))):
+                path = folder / split / kind / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), picture.astype(np.uint8))
+    (folder / "labels.yaml").write_text(classes)
+    return folder
+
+
+def _edgeseg(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgeseg", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
