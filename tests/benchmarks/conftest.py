@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,18 +19,6 @@ from edgeseg.metrics import scores_of
 
 LABELS = LabelSet("street", (LabelClass(0, "road", (128, 64, 128)), LabelClass(1, "sky", (70, 130, 180))))
 MakeResult = Callable[..., BenchmarkResult]
-
-
-@pytest.fixture
-def toy_bundles() -> ModuleType:
-    """The vehicle half's fixtures module: ``write_bundle`` and ``write_video``."""
-    path = Path(__file__).parents[1] / "edgeseg" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("edgeseg_vehicle_fixtures", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

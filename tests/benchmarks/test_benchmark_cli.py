@@ -7,12 +7,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
+import toys
 from edgeseg.benchmarks.latency import Options
 from edgeseg.cli.benchmark import benchmark
 
@@ -21,8 +21,8 @@ QUICK = ["--frames", "6", "--rounds", "2", "--warmup", "1", "--cold-starts", "1"
 
 
 @pytest.fixture
-def bundle(toy_bundles: ModuleType, tmp_path: Path) -> Path:
-    return toy_bundles.write_bundle(tmp_path / "toy.edgeseg")
+def bundle(tmp_path: Path) -> Path:
+    return toys.write_bundle(tmp_path / "toy.edgeseg")
 
 
 def test_json_is_one_document_and_the_folder_is_complete(bundle: Path, tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
+import toys
 from edgeseg.benchmarks.frames import (
     MAX_FRAMES,
     decode,
@@ -20,10 +20,8 @@ from edgeseg.bundle import Bundle
 from edgeseg.errors import InferenceError, SourceError
 
 
-def test_golden_frames_are_enlarged_to_a_camera_and_it_is_said(
-    toy_bundles: ModuleType, tmp_path: Path
-) -> None:
-    bundle = Bundle.open(toy_bundles.write_bundle(tmp_path / "toy.edgeseg"))
+def test_golden_frames_are_enlarged_to_a_camera_and_it_is_said(tmp_path: Path) -> None:
+    bundle = Bundle.open(toys.write_bundle(tmp_path / "toy.edgeseg"))
     frames = frames_from_golden(bundle)
     assert decode(frames.encoded[0]).shape == (720, 1280, 3)
     assert "golden frames of toy.edgeseg, enlarged from 64x32" in str(frames.to_dict()["origin"])
@@ -51,8 +49,8 @@ def test_no_more_frames_are_read_than_are_kept() -> None:
     assert len(read) <= MAX_FRAMES + 1
 
 
-def test_a_video_and_a_folder_are_sources(toy_bundles: ModuleType, tmp_path: Path) -> None:
-    video = toy_bundles.write_video(tmp_path / "drive.mp4", frames=5)
+def test_a_video_and_a_folder_are_sources(tmp_path: Path) -> None:
+    video = toys.write_video(tmp_path / "drive.mp4", frames=5)
     assert len(frames_from_source(str(video)).encoded) == 5
     (tmp_path / "images").mkdir()
     for name in "ab":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+import toys
 from edgeseg.benchmarks.frames import FrameSet, frames_from_images
 from edgeseg.benchmarks.latency import Options, measure_latency
 from edgeseg.benchmarks.protocol import STAGES
@@ -26,9 +26,9 @@ def frames() -> FrameSet:
 
 
 @pytest.fixture
-def bundles(toy_bundles: ModuleType, tmp_path: Path) -> list[Path]:
+def bundles(tmp_path: Path) -> list[Path]:
     return [
-        toy_bundles.write_bundle(tmp_path / f"{name}.edgeseg", height=size, width=size)
+        toys.write_bundle(tmp_path / f"{name}.edgeseg", height=size, width=size)
         for name, size in (("small", 32), ("large", 256))
     ]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+import toys
 from edgeseg.benchmarks.frames import frames_from_golden
 from edgeseg.benchmarks.latency import Options
 from edgeseg.benchmarks.measure import LabelledSplit, benchmark_bundles, check_latency
@@ -24,8 +24,8 @@ QUICK = Options(frames=4, rounds=2, warmup=1, threads=1, cold_starts=1)
 
 
 @pytest.fixture
-def bundle(toy_bundles: ModuleType, tmp_path: Path) -> Bundle:
-    return Bundle.open(toy_bundles.write_bundle(tmp_path / "toy.edgeseg", height=32, width=32))
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle.open(toys.write_bundle(tmp_path / "toy.edgeseg", height=32, width=32))
 
 
 def test_accuracy_is_that_of_the_bundle_itself(bundle: Bundle) -> None:
@@ -59,10 +59,8 @@ def test_labels_of_another_set_are_refused_before_anything_is_timed(bundle: Bund
         benchmark_bundles([bundle], frames_from_golden(bundle), QUICK, command="", labelled=_labelled(other))
 
 
-def test_two_bundles_of_one_name_are_told_apart(toy_bundles: ModuleType, tmp_path: Path) -> None:
-    bundles = [
-        Bundle.open(toy_bundles.write_bundle(tmp_path / folder / "toy.edgeseg")) for folder in ("a", "b")
-    ]
+def test_two_bundles_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    bundles = [Bundle.open(toys.write_bundle(tmp_path / folder / "toy.edgeseg")) for folder in ("a", "b")]
     result = benchmark_bundles(bundles, frames_from_golden(bundles[0]), QUICK, command="")
     assert [b.subject.name for b in result.bundles] == ["a/toy", "b/toy"]
 

@@ -1,23 +1,17 @@
-"""Tiny bundles without Keras, and the pictures and videos that the vehicle half's tests need."""
+"""Fixtures of the vehicle half's tests."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from edgeseg.bundle.manifest import Manifest
+from toys import onnx_model, read_frames, tflite_model, write_bundle, write_video
 
 MakeBundle = Callable[..., Path]
-CLASSES = (("red", (220, 40, 40)), ("green", (40, 200, 80)), ("blue", (60, 80, 230)))
 
 
 @pytest.fixture
@@ -52,190 +46,6 @@ def bundle(make_bundle: MakeBundle) -> Path:
     return make_bundle()
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    height: int = 32,
-    width: int = 64,
-    output: str = "mask",
-    model: bytes | None = None,
-    golden: bytes | None = None,
-    file: str = "model.onnx",
-    **changes: Any,
-) -> Path:
-    members = {
-        file: onnx_model(height, width, output) if model is None else model,
-        "golden.npz": golden_archive(height, width) if golden is None else golden,
-        "report.json": b"{}\n",
-    }
-    values = manifest_values(folder.stem, height, width, output, file, members)
-    manifest = Manifest.model_validate({**values, **changes})
-    folder.mkdir(parents=True)
-    for member, data in members.items():
-        (folder / member).write_bytes(data)
-    (folder / "manifest.json").write_bytes(manifest.to_bytes())
-    return folder
-
-
-def manifest_values(
-    name: str, height: int, width: int, output: str, file: str, members: Mapping[str, bytes]
-) -> dict[str, Any]:
-    parity = {
-        "runtime": "onnx",
-        "samples": 2,
-        "agreement": 1.0,
-        "keras_miou": 0.5,
-        "miou": 0.5,
-        "drop_points": 0.0,
-        "class_drop_points": {label: 0.0 for label, _ in CLASSES},
-        "max_drop_points": 1.0,
-    }
-    one_map = (1, height, width)
-    return {
-        "name": name,
-        "created": "2025-01-01T00:00:00+00:00",
-        "target": "x86",
-        "precision": "fp32",
-        "input": {"height": height, "width": width},
-        "output": {
-            "kind": output,
-            "dtype": "float32" if output == "logits" else "uint8",
-            "shape": (*one_map, len(CLASSES)) if output == "logits" else one_map,
-        },
-        "labels": {
-            "name": "channels",
-            "ignore_index": 255,
-            "classes": [{"id": i, "name": n, "color": c} for i, (n, c) in enumerate(CLASSES)],
-        },
-        "models": [
-            {
-                "file": file,
-                "format": "tflite" if file.endswith(".tflite") else "onnx",
-                "precision": "fp32",
-                "parity": parity,
-                "golden_min_agreement": 0.999,
-            }
-        ],
-        "members": [
-            {"file": n, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for n, data in members.items()
-        ],
-        "runtime": {
-            "names": ["litert" if file.endswith(".tflite") else "onnx"],
-            "verified_with": {"onnx": "1.0"},
-        },
-        "lineage": {
-            "model": "toy",
-            "recipe_hash": "0" * 8,
-            "dataset": "synthetic",
-            "dataset_fingerprint": "0" * 8,
-            "keras_file_sha256": "0" * 64,
-            "tools": {},
-        },
-        "build": {"state": "complete"},
-    }
-
-
-def golden_archive(height: int, width: int, *, frames: int = 2) -> bytes:
-    images = np.random.default_rng(0).integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
-    file = io.BytesIO()
-    np.savez_compressed(file, frames=images, masks_fp32=np.argmax(images, axis=-1).astype(np.uint8))
-    return file.getvalue()
-
-
-def onnx_model(height: int, width: int, output: str = "mask", *, domain: str = "") -> bytes:
-    """``frame`` uint8 [1, H, W, 3] to the class of each pixel's strongest channel."""
-    one_map = [1, height, width]
-    nodes = [
-        helper.make_node("Cast", ["frame"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("MatMul", ["pixels", "weights"], ["logits"], domain=domain),
-    ]
-    outputs = {"logits": (TensorProto.FLOAT, [*one_map, len(CLASSES)])}
-    if output != "logits":
-        nodes += [
-            helper.make_node("ArgMax", ["logits"], ["index"], axis=3, keepdims=0),
-            helper.make_node("Cast", ["index"], ["mask"], to=TensorProto.UINT8),
-        ]
-        outputs = {"mask": (TensorProto.UINT8, one_map)}
-    if output == "mask+confidence":
-        nodes += [
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=3),
-            helper.make_node("ReduceMax", ["probabilities", "axis"], ["top"], keepdims=0),
-            helper.make_node("Mul", ["top", "full"], ["scaled"]),
-            helper.make_node("Cast", ["scaled"], ["confidence"], to=TensorProto.UINT8),
-        ]
-        # First, and still told apart by its name.
-        outputs = {"confidence": (TensorProto.UINT8, one_map), **outputs}
-    graph = helper.make_graph(
-        nodes,
-        "strongest-channel",
-        [helper.make_tensor_value_info("frame", TensorProto.UINT8, [*one_map, 3])],
-        [helper.make_tensor_value_info(n, dtype, shape) for n, (dtype, shape) in outputs.items()],
-        [
-            numpy_helper.from_array(np.eye(3, dtype=np.float32), "weights"),
-            numpy_helper.from_array(np.array([3], np.int64), "axis"),
-            numpy_helper.from_array(np.array(255, np.float32), "full"),
-        ],
-    )
-    opsets = [helper.make_opsetid("", 18)] + ([helper.make_opsetid(domain, 1)] if domain else [])
-    model: onnx.ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    return model.SerializeToString()
-
-
-def tflite_model(height: int, width: int, *, custom: str | None = None) -> bytes:
-    """The same graph for LiteRT, built table by table so that it needs no TensorFlow."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    types, ops = schema.TensorType, schema.BuiltinOperator
-
-    def tensor(name: str, shape: list[int], dtype: int, buffer: int = 0) -> Any:
-        made = schema.TensorT()
-        made.name, made.shape, made.type, made.buffer = name, shape, dtype, buffer
-        return made
-
-    def operator(index: int, inputs: list[int], outputs: list[int], kind: int, options: Any) -> Any:
-        made = schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = index, inputs, outputs
-        made.builtinOptionsType, made.builtinOptions = kind, options
-        return made
-
-    def code(builtin: int) -> Any:
-        made = schema.OperatorCodeT()
-        made.builtinCode = made.deprecatedBuiltinCode = builtin
-        made.version = 1
-        return made
-
-    arg_max, cast = schema.ArgMaxOptionsT(), schema.CastOptionsT()
-    arg_max.outputType = cast.inDataType = types.INT32
-    cast.outDataType = types.UINT8
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        tensor("frame", [1, height, width, 3], types.UINT8),
-        tensor("axis", [1], types.INT32, 1),
-        tensor("index", [1, height, width], types.INT32),
-        tensor("mask", [1, height, width], types.UINT8),
-    ]
-    graph.inputs, graph.outputs = [0], [3]
-    options = schema.BuiltinOptions
-    graph.operators = [
-        operator(0, [0, 1], [2], options.ArgMaxOptions, arg_max),
-        operator(1, [2], [3], options.CastOptions, cast),
-    ]
-    empty, axis = schema.BufferT(), schema.BufferT()
-    axis.data = list(np.array([3], np.int32).tobytes())
-    model = schema.ModelT()
-    model.version, model.subgraphs, model.buffers = 3, [graph], [empty, axis]
-    model.operatorCodes = [code(ops.ARG_MAX), code(ops.CAST)]
-    if custom:
-        model.operatorCodes[1] = code(ops.CUSTOM)
-        model.operatorCodes[1].customCode = custom
-        graph.operators[1].builtinOptionsType, graph.operators[1].builtinOptions = 0, None
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
 @pytest.fixture
 def frame() -> np.ndarray:
     """A picture that is larger than the toy model's input, in its proportions."""
@@ -261,30 +71,3 @@ def video(make_video: Callable[..., Path]) -> Path:
 def read_video() -> Callable[[Path], tuple[list[np.ndarray], float]]:
     """``read_video(path)``: all frames RGB as OpenCV gives them, and the frame rate."""
     return read_frames
-
-
-def write_video(
-    path: Path, *, frames: int = 30, fps: float = 25.0, height: int = 64, width: int = 128
-) -> Path:
-    """A red square that walks to the right over grey, so that a frame's number can be seen in it."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (width, height))
-    for index in range(frames):
-        picture = np.full((height, width, 3), 90, np.uint8)
-        left = index * (width - 16) // max(frames - 1, 1)
-        picture[24:40, left : left + 16] = (40, 40, 250)
-        writer.write(picture)
-    writer.release()
-    return path
-
-
-def read_frames(path: Path) -> tuple[list[np.ndarray], float]:
-    capture = cv2.VideoCapture(str(path))
-    frames = []
-    while True:
-        there, picture = capture.read()
-        if not there:
-            break
-        frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return frames, fps

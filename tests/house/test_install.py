@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+import toys
+
 pytestmark = pytest.mark.heavy
 
 
@@ -64,7 +66,10 @@ def test_vehicle_install_has_no_training_framework(vehicle: Path) -> None:
     }
 
 
-def test_vehicle_loads_predicts_and_runs(vehicle: Path, litert_bundle: Path, tmp_path: Path) -> None:
+def test_vehicle_loads_predicts_and_runs(vehicle: Path, tmp_path: Path) -> None:
+    litert_bundle = toys.write_bundle(
+        tmp_path / "toy.edgeseg", file="model.tflite", model=toys.tflite_model(32, 64)
+    )
     image = tmp_path / "frame.png"
     cv2.imwrite(str(image), np.random.default_rng(1).integers(0, 255, (120, 160, 3), np.uint8))
     code = (
