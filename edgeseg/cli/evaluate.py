@@ -1,0 +1,223 @@
+"""``edgeseg evaluate``: scores of a Keras model or a bundle on labelled data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeseg.evaluation import Evaluation, Predictor
+    from edgeseg.labels import LabelSet
+    from edgeseg.training.data import Dataset
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A .keras file or a bundle, NAME.edgeseg.")],
+    data: Annotated[
+        str | None, typer.Option(help="Dataset; by default the one that a .keras file was trained on.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many images only.")] = None,
+    worst: Annotated[int, typer.Option(min=0, help="So many of the worst images are drawn.")] = 8,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: runs/evaluate/NAME-SPLIT[-N].")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON document.")] = False,
+) -> None:
+    """Score a model: per class, at label and model resolution, with confusion matrix and worst images."""
+    from edgeseg.cli.console import done, print_json, track
+    from edgeseg.evaluation import evaluate as score
+    from edgeseg.training.data import open_dataset
+
+    model = _open(file)
+    dataset = open_dataset(_dataset_spec(file, data, model))
+    _check_labels(model, dataset)
+    total = len(dataset.items(split)[:limit])
+    samples = track(dataset.samples(split, limit), f"Evaluating {split}", total)
+    evaluation = score(model.predict, samples, model.labels, model.height, model.width)
+    scored = _Scored(file, split, model, dataset, evaluation)
+    folder = _write(scored, out or Path("runs", "evaluate", f"{model.name}-{split}"), worst)
+    if json:
+        print_json(scored.summary())
+    else:
+        _show(scored)
+    done(folder, _next_command(scored))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A Keras model or a bundle, as far as scoring it goes."""
+
+    name: str
+    predict: Predictor
+    labels: LabelSet
+    height: int
+    width: int
+    runtime: str
+    trained_on: str | None
+
+
+def _open(file: Path) -> _Model:
+    return _open_bundle(file) if file.is_dir() else _open_keras(file)
+
+
+def _open_keras(file: Path) -> _Model:
+    from edgeseg.cli.training_half import training_half
+    from edgeseg.errors import DataError
+
+    with training_half("evaluating a .keras file"):
+        from edgeseg.training.checkpoint import load_checkpoint
+        from edgeseg.training.predictor import keras_predictor
+    model, info = load_checkpoint(file)
+    if info is None:
+        raise DataError(
+            file,
+            expected="a checkpoint that edgeseg train wrote, which says what its classes are",
+            found="a .keras file of another origin",
+            next_step="Train it with edgeseg, or export it and evaluate the bundle.",
+        )
+    name = file.parent.parent.name if file.parent.name == "weights" else file.stem
+    predict = keras_predictor(model)
+    return _Model(name, predict, info.label_set(), info.height, info.width, "keras", info.dataset)
+
+
+def _open_bundle(folder: Path) -> _Model:
+    from edgeseg.segmenter import load
+
+    segmenter = load(folder)
+    name = folder.name.removesuffix(".edgeseg")
+    return _Model(
+        name,
+        segmenter.predict,
+        segmenter.labels,
+        segmenter.height,
+        segmenter.width,
+        segmenter.runtime_name,
+        None,
+    )
+
+
+def _dataset_spec(file: Path, data: str | None, model: _Model) -> str:
+    from edgeseg.errors import UsageError
+
+    spec = data or model.trained_on
+    if spec is None:
+        raise UsageError(
+            "--data",
+            expected="labelled data, for a bundle does not name any",
+            found="none",
+            next_step=f"For instance: edgeseg evaluate {file} --data camvid:PATH",
+        )
+    return spec
+
+
+def _check_labels(model: _Model, dataset: Dataset) -> None:
+    from edgeseg.errors import DataError
+
+    if model.labels.names != dataset.labels.names:
+        raise DataError(
+            dataset.spec,
+            expected=f"the model's classes: {', '.join(model.labels.names)}",
+            found=", ".join(dataset.labels.names),
+            next_step="Name the dataset whose classes the model was trained on.",
+        )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What was scored, on what, with what result."""
+
+    file: Path
+    split: str
+    model: _Model
+    dataset: Dataset
+    evaluation: Evaluation
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "file": str(self.file),
+            "runtime": self.model.runtime,
+            "dataset": self.dataset.spec,
+            "split": self.split,
+            "size": [self.model.height, self.model.width],
+            **self.evaluation.to_dict(self.model.labels),
+        }
+
+
+def _write(scored: _Scored, wanted: Path, worst: int) -> Path:
+    """``summary.json``, ``confusion.png`` and ``worst.png`` in a new folder."""
+    import json
+
+    from edgeseg.atomic import write_text
+    from edgeseg.training.plots import plot_confusion
+    from edgeseg.training.run_folder import new_folder
+
+    folder = new_folder(wanted)
+    text = json.dumps(scored.summary(), indent=2, ensure_ascii=False)
+    write_text(folder / "summary.json", text + "\n")
+    miou = 100 * scored.evaluation.label_scores.miou
+    title = f"{scored.model.name} on {scored.dataset.name} {scored.split}, mIoU {miou:.1f}"
+    plot_confusion(folder / "confusion.png", scored.evaluation.label_matrix, scored.model.labels, title)
+    if worst:
+        _draw_worst(scored, folder / "worst.png", worst)
+    return folder
+
+
+def _draw_worst(scored: _Scored, path: Path, count: int) -> None:
+    from edgeseg.resize import resize_image, resize_mask
+    from edgeseg.training.plots import plot_predictions
+
+    model, by_name = scored.model, {item.name: item for item in scored.dataset.items(scored.split)}
+    worst = scored.evaluation.worst(count)
+    samples = [scored.dataset.read(by_name[image.name]) for image in worst]
+    predictions = [model.predict(resize_image(s.image, model.height, model.width)) for s in samples]
+    plot_predictions(
+        path,
+        model.labels,
+        [s.image for s in samples],
+        [s.mask for s in samples],
+        [resize_mask(p, *s.mask.shape) for p, s in zip(predictions, samples, strict=True)],
+        title=f"The {len(worst)} images of the lowest mIoU",
+        captions=[f"{image.name}: mIoU {100 * image.miou:.1f}" for image in worst],
+    )
+
+
+def _show(scored: _Scored) -> None:
+    from edgeseg.cli.console import console, percent, print_table
+
+    evaluation, names = scored.evaluation, scored.model.labels.names
+    at_label, at_model = evaluation.label_scores, evaluation.model_scores
+    print_table(
+        f"Per class, {evaluation.samples} images, label resolution",
+        ["class", "IoU", "Dice", "precision", "recall"],
+        [
+            [
+                name,
+                *(percent(s[i]) for s in (at_label.iou, at_label.dice, at_label.precision, at_label.recall)),
+            ]
+            for i, name in enumerate(names)
+        ],
+    )
+    print_table(
+        "All classes",
+        ["", "label resolution", "model resolution"],
+        [
+            [name, percent(getattr(at_label, key)), percent(getattr(at_model, key))]
+            for name, key in (
+                ("mIoU", "miou"),
+                ("mean Dice", "mean_dice"),
+                ("pixel accuracy", "pixel_accuracy"),
+                ("frequency-weighted IoU", "frequency_weighted_iou"),
+            )
+        ],
+    )
+    if at_label.absent:
+        absent = ", ".join(names[i] for i in at_label.absent)
+        console.print(f"n/a, in neither truth nor prediction, and left out of the means: {absent}")
+
+
+def _next_command(scored: _Scored) -> str:
+    if scored.model.runtime == "keras":
+        return f"edgeseg export {scored.file} --target arm --data {scored.dataset.spec}"
+    return f"edgeseg benchmark {scored.file} --data {scored.dataset.spec}"

@@ -1,0 +1,132 @@
+"""``edgeseg train``: from labelled images to a run folder with the best model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeseg.training.fit import TrainResult
+    from edgeseg.training.observer import Observer
+    from edgeseg.training.recipe import Recipe
+
+
+def train(
+    data: Annotated[str | None, typer.Option(help="Dataset: camvid:PATH, folder:PATH, synthetic, …")] = None,
+    model: Annotated[str | None, typer.Option(help="Model; 'edgeseg info' lists them.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss; 'edgeseg info' lists them.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times that each image is seen.")] = None,
+    size: Annotated[str | None, typer.Option(help="Input size, HxW.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images in one step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="imagenet (Keras downloads them), a .h5 file, or none.")
+    ] = None,
+    no_augment: Annotated[bool, typer.Option("--no-augment", help="Do not vary the images.")] = False,
+    recipe: Annotated[Path | None, typer.Option(help="Start from this recipe.yaml; options win.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of the recipe; may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/train/MODEL-DATASET.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder as it was.")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard for TensorBoard.")
+    ] = False,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Also report to this MLflow server or store.", metavar="URI")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+) -> None:
+    """Train a model. All settings are kept as recipe.yaml in the run folder; --set reaches every one."""
+    from edgeseg.cli.console import done, parse_size, print_json
+
+    values: dict[str, Any] = {
+        "data": data,
+        "model": model,
+        "loss": loss,
+        "epochs": epochs,
+        "size": parse_size(size) if size else None,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "encoder_weights": encoder_weights,
+        "no_augment": no_augment or None,
+    }
+    given = {key: value for key, value in values.items() if value is not None}
+    if resume:
+        _refuse_changes(given, recipe=recipe, set=settings, out=out)
+        result = _train(resume, tensorboard, mlflow)
+    else:
+        made = _recipe(recipe, given, settings or [])
+        folder = out or Path("runs", "train", f"{made.model}-{made.data.partition(':')[0]}")
+        result = _train((made, folder), tensorboard, mlflow)
+    if json:
+        print_json({"run_folder": str(result.folder.path), **result.summary})
+    done(result.folder.path, f"edgeseg export {result.folder.best} --target arm --data {result.recipe.data}")
+
+
+def _recipe(file: Path | None, given: dict[str, Any], settings: list[str]) -> Recipe:
+    """The recipe file's values, over them the options, over them ``--set``."""
+    from edgeseg.cli.console import parse_settings
+    from edgeseg.errors import UsageError
+    from edgeseg.training.data.augment import AugmentConfig
+    from edgeseg.training.recipe import make_recipe, read_recipe
+
+    values = {**(read_recipe(file) if file else {}), **given}
+    if values.pop("no_augment", False):
+        values["augment"] = AugmentConfig.none().model_dump()
+    if "encoder_weights" in values:
+        options = values.get("model_options") or {}
+        values["model_options"] = {**options, "encoder_weights": values.pop("encoder_weights")}
+    parsed = parse_settings(settings)
+    if "data" not in {**values, **parsed}:
+        raise UsageError(
+            "--data",
+            expected="a dataset",
+            found="none",
+            next_step="For instance: edgeseg train --data synthetic, or --data folder:PATH.",
+        )
+    return make_recipe(values, parsed)
+
+
+def _train(start: Path | tuple[Recipe, Path], tensorboard: bool, mlflow: str | None) -> TrainResult:
+    """Start a recipe in a folder, or continue the run in one."""
+    from edgeseg.cli.console import console
+    from edgeseg.cli.training_half import training_half
+
+    with training_half("edgeseg train"):
+        from edgeseg.training.fit import resume, train
+    from edgeseg.cli.training_progress import TrainingProgress
+
+    progress = TrainingProgress()
+    observers = [progress, *_trackers(tensorboard, mlflow)]
+    try:
+        return resume(start, observers) if isinstance(start, Path) else train(*start, observers)
+    except KeyboardInterrupt:
+        if progress.run:
+            folder = progress.run.folder.path
+            console.print(f"Continue with: edgeseg train --resume {folder}", markup=False, soft_wrap=True)
+        raise
+
+
+def _trackers(tensorboard: bool, mlflow: str | None) -> list[Observer]:
+    from edgeseg.training.tracking import MLflowTracker, TensorBoardTracker
+
+    return [*([TensorBoardTracker()] if tensorboard else []), *([MLflowTracker(mlflow)] if mlflow else [])]
+
+
+def _refuse_changes(given: dict[str, Any], **others: object) -> None:
+    from edgeseg.errors import UsageError
+
+    changed = [*given, *(name for name, value in others.items() if value is not None)]
+    if changed:
+        raise UsageError(
+            "--resume",
+            expected="no option that changes the run, for it continues with its own recipe",
+            found=", ".join(f"--{name.replace('_', '-')}" for name in changed),
+            next_step="Leave them out, or start a new run with: edgeseg train --recipe RUN/recipe.yaml",
+        )

@@ -1,0 +1,52 @@
+"""Entering the half that needs Keras: quietly, and with a clear message where it is not installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgeseg.errors import MissingExtraError
+
+# What TensorFlow says on every start, before its own log level is heeded.
+_NOISE = ("port.cc", "absl::InitializeLog", "cpu_feature_guard.cc", "rebuild TensorFlow with")
+
+
+@contextmanager
+def training_half(what: str) -> Iterator[None]:
+    """Wrap the imports of Keras code in this.
+
+    Args:
+        what: Who needs it, for the message: ``edgeseg train``.
+
+    Raises:
+        MissingExtraError: Keras, TensorFlow or another package of the extra ``train`` is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with _without_noise():
+            yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("edgeseg"):
+            raise
+        raise MissingExtraError.of(what, error.name, "train") from error
+
+
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """Hold back what C++ code writes to stderr, and then pass on all of it that is not ``_NOISE``."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held.read().decode("utf-8", "replace").splitlines(keepends=True):
+                if not any(noise in line for noise in _NOISE):
+                    sys.stderr.write(line)

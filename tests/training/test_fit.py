@@ -1,0 +1,293 @@
+"""Whole runs of a tiny model: the run folder, exact resumption, and runs that must be stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from edgeseg.errors import DataError, TrainingError, UsageError
+from edgeseg.training import guards
+from edgeseg.training.checkpoint import load_checkpoint, read_info
+from edgeseg.training.compilation import class_weights, compiled_model
+from edgeseg.training.data import CachedSplit, open_dataset, prepare
+from edgeseg.training.fit import TrainResult, resume, train
+from edgeseg.training.losses import LOSSES, loss_function
+from edgeseg.training.observer import Observer, Run, Status
+from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
+from edgeseg.training.run_folder import RunFolder
+
+RUN_FILES = {
+    "recipe.yaml",
+    "metrics.csv",
+    "labels.png",
+    "confusion.png",
+    "curves.png",
+    "summary.json",
+    "weights/best.keras",
+    "weights/last.keras",
+    *(f"predictions/epoch-{epoch:03d}.png" for epoch in (1, 2, 3)),
+}
+
+
+class Recorder(Observer):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.run: Run | None = None
+        self.status: Status | None = None
+
+    def started(self, run: Run) -> None:
+        self.run = run
+
+    def stepped(self, epoch: int, step: int, logs: Mapping[str, float]) -> None:
+        assert 0 <= logs["miou"] <= 1
+        self.told.append(f"{epoch}.{step}")
+
+    def epoch_ended(self, row: object, best: bool) -> None:
+        self.told.append("end")
+
+    def ended(self, status: Status, summary: Mapping[str, object]) -> None:
+        self.status = status
+
+
+class Interrupt(Observer):
+    """Presses Ctrl-C at a step."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self._at = (epoch, step)
+
+    def stepped(self, epoch: int, step: int, logs: Mapping[str, float]) -> None:
+        if (epoch, step) == self._at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def straight(bands: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainResult, Recorder]:
+    """Three epochs in one go."""
+    recorder = Recorder()
+    values = {"data": bands, "size": [16, 16], "model_options": {"channels": 4}, "epochs": 3, "batch": 4,
+              "learning_rate": 1e-2, "precision": "float32"}  # fmt: skip
+    return train(make_recipe(values), tmp_path_factory.mktemp("runs") / "straight", [recorder]), recorder
+
+
+def test_run_folder_holds_what_the_design_says(straight: tuple[TrainResult, Recorder]) -> None:
+    folder = straight[0].folder.path
+    assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == RUN_FILES
+    for picture in folder.rglob("*.png"):
+        assert cv2.imread(str(picture)) is not None
+
+
+def test_observer_is_told_every_step_and_epoch(straight: tuple[TrainResult, Recorder]) -> None:
+    recorder = straight[1]
+    assert recorder.told == [t for e in (1, 2, 3) for t in (*(f"{e}.{s}" for s in (1, 2, 3, 4)), "end")]
+    assert recorder.status == "finished"
+    assert recorder.run is not None
+    assert recorder.run.steps_per_epoch == 4
+
+
+def test_it_learns(straight: tuple[TrainResult, Recorder]) -> None:
+    rows = straight[0].rows
+    assert rows[-1].loss < rows[0].loss
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert rows == tuple(straight[0].folder.read_rows())
+
+
+def test_best_is_the_epoch_of_the_highest_val_miou(straight: tuple[TrainResult, Recorder]) -> None:
+    result = straight[0]
+    best = max(result.rows, key=lambda row: row.val_miou)
+    info, last = read_info(result.folder.best), read_info(result.folder.last)
+    assert info is not None
+    assert last is not None
+    assert (info.epoch, info.val_miou) == (best.epoch, best.val_miou)
+    assert last.epoch == 3
+    assert info.recipe_hash == result.recipe.hash()
+
+
+def test_summary_is_the_best_checkpoints_score(straight: tuple[TrainResult, Recorder]) -> None:
+    result = straight[0]
+    summary = json.loads(result.folder.summary.read_text(encoding="utf-8"))
+    assert summary == result.summary
+    assert summary["miou"] == summary["evaluation"]["label_resolution"]["miou"]
+    at_model = summary["evaluation"]["model_resolution"]["miou"]
+    best = max(row.val_miou for row in result.rows)
+    # The streaming metric reads the cached masks, the evaluation those of the files: the same pixels.
+    assert at_model == pytest.approx(best, abs=1e-4)
+
+
+def test_recipe_in_the_folder_is_the_recipe(straight: tuple[TrainResult, Recorder]) -> None:
+    assert make_recipe(read_recipe(straight[0].folder.recipe)) == straight[0].recipe
+
+
+def test_policy_is_put_back(straight: tuple[TrainResult, Recorder]) -> None:
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(1, 2), (3, 1)])
+def test_interrupted_and_resumed_equals_straight(
+    epoch: int, step: int, straight: tuple[TrainResult, Recorder], tmp_path: Path
+) -> None:
+    recipe, recorder = straight[0].recipe, Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", [recorder, Interrupt(epoch, step)])
+    assert recorder.status == "interrupted"
+    again = Recorder()
+    result = resume(tmp_path / "run", [again])
+    assert again.told[0] == f"{epoch}.1"
+    for ours, theirs in zip(result.rows, straight[0].rows, strict=True):
+        for name in ("loss", "miou", "val_loss", "val_miou", "learning_rate"):
+            assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-6)
+    for name in ("best", "last"):
+        a, _ = load_checkpoint(getattr(result.folder, name))
+        b, _ = load_checkpoint(getattr(straight[0].folder, name))
+        for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+            assert np.allclose(x, y, atol=1e-6)
+
+
+@pytest.mark.heavy
+def test_a_row_that_last_does_not_know_is_made_again(
+    straight: tuple[TrainResult, Recorder], tmp_path: Path
+) -> None:
+    """The machine went down between the table and the checkpoint."""
+    recipe = straight[0].recipe
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", [Interrupt(2, 1)])
+    folder = RunFolder(tmp_path / "run")
+    folder.write_rows([*folder.read_rows(), straight[0].rows[1]])
+    assert [row.epoch for row in resume(folder.path).rows] == [1, 2, 3]
+
+
+def test_resuming_a_finished_run_only_writes_its_end_again(
+    straight: tuple[TrainResult, Recorder], tmp_path: Path
+) -> None:
+    folder, recorder = straight[0].folder, Recorder()
+    before = folder.last.read_bytes()
+    folder.summary.unlink()
+    result = resume(folder.path, [recorder])
+    assert recorder.told == []
+    assert result.summary["miou"] == pytest.approx(straight[0].summary["miou"])
+    assert folder.summary.is_file()
+    assert folder.last.read_bytes() == before
+
+
+def test_the_next_run_of_the_same_name_gets_a_number(tmp_path: Path) -> None:
+    paths = [RunFolder.create(tmp_path / "runs" / "a").path.name for _ in range(3)]
+    assert paths == ["a", "a-2", "a-3"]
+
+
+def test_resume_needs_a_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--resume.*no folder"):
+        resume(tmp_path / "none")
+    with pytest.raises(UsageError, match="without them"):
+        resume(tmp_path)
+
+
+@pytest.mark.heavy
+def test_resume_refuses_another_recipe_and_other_data(
+    straight: tuple[TrainResult, Recorder], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(straight[0].recipe, tmp_path / "run", [Interrupt(1, 1)])
+    folder = RunFolder(tmp_path / "run")
+    straight[0].recipe.model_copy(update={"seed": 99}).write(folder.recipe)
+    with pytest.raises(DataError, match="another recipe"):
+        resume(folder.path)
+    straight[0].recipe.write(folder.recipe)
+    picture = next((Path(straight[0].recipe.data.partition(":")[2]) / "val" / "images").iterdir())
+    original = picture.read_bytes()
+    picture.write_bytes(cv2.imencode(".png", np.zeros((24, 32, 3), np.uint8))[1].tobytes())
+    try:
+        with pytest.raises(DataError, match="images and labels that the run began with"):
+            resume(folder.path)
+    finally:
+        picture.write_bytes(original)
+
+
+def test_damaged_metrics_table(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_text("epoch,loss\n1,much\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"metrics\.csv"):
+        folder.read_rows()
+
+
+@pytest.mark.heavy
+def test_early_stopping(tiny_recipe: type, tmp_path: Path) -> None:
+    # A rate this small changes nothing, so that no epoch after the first is better.
+    recipe = tiny_recipe(epochs=6, early_stopping=2, learning_rate=1e-12, schedule="constant", warmup=0)
+    assert len(train(recipe, tmp_path / "run").rows) <= 4
+
+
+@pytest.mark.heavy
+def test_collapse_to_one_class_is_stopped(
+    tiny_recipe: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "COLLAPSE_STEPS", 1)
+    recipe = tiny_recipe(epochs=9, class_weights=[1, 0, 0], loss="cross_entropy", learning_rate=0.1)
+    recorder = Recorder()
+    with pytest.raises(TrainingError, match=r"one class on .*data check"):
+        train(recipe, tmp_path / "run", [recorder])
+    assert recorder.status == "failed"
+    assert RunFolder(tmp_path / "run").last.is_file()
+
+
+@pytest.mark.heavy
+def test_a_loss_that_is_not_finite_is_stopped(tiny_recipe: type, tmp_path: Path) -> None:
+    recipe = tiny_recipe(optimizer="sgd", learning_rate=1e30, schedule="constant", warmup=0)
+    with pytest.raises(TrainingError, match="finite"):
+        train(recipe, tmp_path / "run")
+    info = read_info(RunFolder(tmp_path / "run").last)
+    assert info is not None
+    assert info.epoch == 0, "the broken weights were not kept"
+
+
+@pytest.fixture(scope="module")
+def cached(bands: str, tmp_path_factory: pytest.TempPathFactory) -> CachedSplit:
+    return prepare(open_dataset(bands), "train", 16, 16, cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_the_loss_of_the_recipe_is_the_one_that_is_compiled(
+    name: str, tiny_recipe: type, cached: CachedSplit
+) -> None:
+    """Not a loss of another name, as in a loop that compiles every run with the same one."""
+    recipe: Recipe = tiny_recipe(loss=name)
+    keras.utils.set_random_seed(0)
+    model, _ = compiled_model(recipe, cached)
+    # An opinion: where all classes are as likely, Dice and Tversky are almost the same.
+    model.get_layer("head").bias.assign([0.0, 2.0, -1.0])
+    images, masks = cached.images[:4], cached.masks[:4]
+    logits = model(images, training=False)
+    compiled = float(model.test_on_batch(images, masks, return_dict=True)["loss"])
+    values = {other: float(ops.convert_to_numpy(loss_function(other)(masks, logits))) for other in LOSSES}
+    assert compiled == pytest.approx(values[name], rel=1e-4)
+    others = [value for other, value in values.items() if other != name]
+    assert all(abs(compiled - value) > 1e-3 * value for value in others), "the case tells the losses apart"
+    assert model.loss.name == name
+
+
+def test_class_weights_of_the_recipe(tiny_recipe: type, cached: CachedSplit) -> None:
+    assert class_weights(tiny_recipe(), cached) is None
+    assert class_weights(tiny_recipe(class_weights=[1, 2, 3]), cached) == [1, 2, 3]
+    weights = class_weights(tiny_recipe(class_weights="median_frequency"), cached)
+    expected = np.clip(np.median(cached.histogram) / cached.histogram, 0.1, 10)
+    assert weights == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(UsageError, match="3 finite numbers"):
+        compiled_model(tiny_recipe(class_weights=[1, 2]), cached)
+
+
+def test_a_dataset_of_ignored_pixels_only(tiny_recipe: type, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for kind, value in (("images", 9), ("masks", 255)):
+            (tmp_path / split / kind).mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / split / kind / "a.png"), np.full((16, 16), value, np.uint8))
+    (tmp_path / "labels.yaml").write_text("classes: [a, b]\n", encoding="utf-8")
+    with pytest.raises(DataError, match="only ignored pixels"):
+        train(tiny_recipe(data=f"folder:{tmp_path}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,148 @@
+"""What happens between the steps and after each epoch of ``Model.fit``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from typing_extensions import override
+
+from edgeseg import __version__
+from edgeseg.training.batches import Batches
+from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
+from edgeseg.training.data import CachedSplit
+from edgeseg.training.guards import check_finite, check_not_collapsed, top_class_share
+from edgeseg.training.metrics import MeanIoU
+from edgeseg.training.observer import Observer, Run
+from edgeseg.training.plots import plot_predictions
+from edgeseg.training.predictor import keras_predictor
+from edgeseg.training.run_folder import EpochRow, best_row
+
+GRID_IMAGES = 4
+
+
+class StepWatch(keras.callbacks.Callback):
+    """Sets the epoch whose batches are read, tells the observer of each step, and stops at a NaN."""
+
+    def __init__(self, batches: Batches, observer: Observer) -> None:
+        super().__init__()
+        self._batches, self._observer, self._epoch = batches, observer, 0
+
+    @override
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._epoch = self._batches.epoch = epoch
+
+    @override
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        logs = logs or {}
+        check_finite(logs["loss"], self._epoch + 1)
+        self._observer.stepped(self._epoch + 1, batch + 1, logs)
+
+
+class EpochKeeper(keras.callbacks.Callback):
+    """Keeps each finished epoch: table, best and last checkpoint, prediction grid.
+
+    The order makes a run resumable wherever it is cut off: ``last.keras`` is written last and says which
+    epochs count, so a row or a better checkpoint of an epoch that it does not know is simply made again.
+
+    Args:
+        run: The run.
+        rows: Epochs finished before, of a resumed run.
+        metric: The compiled mIoU; after validation it holds the validation split's counts.
+        val: The validation split.
+        info: What checkpoints say, see :func:`checkpoint_info`.
+        observer: Told at the end of each epoch.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        rows: list[EpochRow],
+        metric: MeanIoU,
+        val: CachedSplit,
+        info: CheckpointInfo,
+        observer: Observer,
+    ) -> None:
+        super().__init__()
+        self._run, self.rows, self._metric, self._val = run, rows, metric, val
+        self._info, self._observer = info, observer
+        self._began = 0.0
+        self._shown = np.linspace(0, len(val) - 1, min(GRID_IMAGES, len(val))).round().astype(int)
+
+    @override
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._predict = keras_predictor(model)
+
+    @override
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._began = time.monotonic()
+
+    @override
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        matrix = self._metric.matrix()
+        row = self._row(epoch + 1, logs or {}, top_class_share(matrix))
+        check_finite(row.val_loss, row.epoch)
+        self.rows.append(row)
+        best = best_row(self.rows).epoch == row.epoch
+        self._keep(row, best)
+        self._observer.epoch_ended(row, best)
+        check_not_collapsed(self.rows, self._run.steps_per_epoch, matrix.sum(axis=1))
+        patience = self._run.recipe.early_stopping
+        self.model.stop_training = bool(patience) and row.epoch - best_row(self.rows).epoch >= patience
+
+    def _keep(self, row: EpochRow, best: bool) -> None:
+        folder = self._run.folder
+        info = self._info.model_copy(update={"epoch": row.epoch, "val_miou": row.val_miou})
+        folder.write_rows(self.rows)
+        self._draw(row)
+        if best:
+            save_checkpoint(self.model, folder.best, info)
+        save_checkpoint(self.model, folder.last, info)
+
+    def _row(self, epoch: int, logs: Mapping[str, float], share: float) -> EpochRow:
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return EpochRow(
+            epoch=epoch,
+            loss=float(logs["loss"]),
+            miou=float(logs["miou"]),
+            val_loss=float(logs["val_loss"]),
+            val_miou=float(logs["val_miou"]),
+            top_class_share=share,
+            learning_rate=rate,
+            seconds=round(time.monotonic() - self._began, 3),
+        )
+
+    def _draw(self, row: EpochRow) -> None:
+        images, masks = self._val.images[self._shown], self._val.masks[self._shown]
+        plot_predictions(
+            self._run.folder.prediction(row.epoch),
+            self._run.labels,
+            list(images),
+            list(masks),
+            [self._predict(image) for image in images],
+            title=f"Epoch {row.epoch}: mIoU {100 * row.val_miou:.1f} on {self._run.recipe.val_split}",
+        )
+
+
+def checkpoint_info(run: Run, fingerprint: str) -> CheckpointInfo:
+    """What the run's checkpoints say, before its first epoch."""
+    recipe = run.recipe
+    values: dict[str, Any] = recipe.model_dump(mode="json")
+    return CheckpointInfo(
+        model=recipe.model,
+        recipe=values,
+        recipe_hash=recipe.hash(),
+        labels=run.labels.to_dict(),
+        height=recipe.height,
+        width=recipe.width,
+        dataset=recipe.data,
+        dataset_fingerprint=fingerprint,
+        epoch=0,
+        val_miou=None,
+        edgeseg_version=__version__,
+    )

@@ -1,0 +1,161 @@
+"""Checkpoints: ``.keras`` files that also say what they were trained on."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgeseg.atomic import atomic_file
+from edgeseg.errors import DataError, UsageError
+from edgeseg.labels import LabelSet
+
+INFO_MEMBER = "edgeseg.json"
+_CONFIG_MEMBER = "config.json"
+
+
+class CheckpointInfo(BaseModel):
+    """What an exporter or a resumed run needs to know beside the weights.
+
+    ``epoch`` counts finished epochs, 0 before the first. ``val_miou`` is that epoch's, at model resolution,
+    0 to 1, ``None`` before the first. ``recipe`` holds the fields of :class:`edgeseg.training.recipe.Recipe`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    recipe: dict[str, Any]
+    recipe_hash: str
+    labels: dict[str, Any]
+    height: int
+    width: int
+    dataset: str
+    dataset_fingerprint: str
+    epoch: int
+    val_miou: float | None
+    edgeseg_version: str
+
+    def label_set(self) -> LabelSet:
+        return LabelSet.from_dict(self.labels)
+
+
+def save_checkpoint(model: keras.Model, path: Path, info: CheckpointInfo) -> None:
+    """Write weights, optimiser state and ``info``, atomically.
+
+    The file is an ordinary ``.keras`` archive, without the compile settings: Keras loads it where edgeseg is
+    not installed, and the recipe says how it was compiled.
+    """
+    with atomic_file(path) as staging:
+        model.save(staging)
+        config = json.loads(_read_member(staging, _CONFIG_MEMBER))
+        config.pop("compile_config", None)
+        _replace_members(
+            staging, {_CONFIG_MEMBER: json.dumps(config), INFO_MEMBER: info.model_dump_json(indent=2)}
+        )
+
+
+def load_checkpoint(path: Path) -> tuple[keras.Model, CheckpointInfo | None]:
+    """A model for inference in float32, and its info; ``None`` where edgeseg did not write the file.
+
+    A model of mixed precision becomes one of float32 with the same weights. Nothing in the file is executed.
+
+    Raises:
+        UsageError: There is no such file, or it is no ``.keras`` file.
+        DataError: It is damaged, or holds code.
+    """
+    _check_file(path)
+    info = read_info(path)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(path, str(error)) from error
+    return _in_float32(model), info
+
+
+def restore(model: keras.Model, path: Path) -> None:
+    """Put a checkpoint's weights and optimiser state into a compiled model of the same recipe.
+
+    The optimiser must be built: Keras restores only one that has its variables already.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: It is damaged or of another model.
+    """
+    _check_file(path)
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def read_info(path: Path) -> CheckpointInfo | None:
+    """The info of a checkpoint without loading its model.
+
+    Raises:
+        UsageError, DataError: As :func:`load_checkpoint`.
+    """
+    _check_file(path)
+    try:
+        return CheckpointInfo.model_validate_json(_read_member(path, INFO_MEMBER))
+    except KeyError:
+        return None
+    except (OSError, ValidationError, zipfile.BadZipFile) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    config = model.get_config()
+    plain = _with_float32_policies(config)
+    if plain == config:
+        return model
+    converted = type(model).from_config(plain)
+    converted.set_weights(model.get_weights())
+    return converted
+
+
+def _with_float32_policies(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_with_float32_policies(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "DTypePolicy" and value["config"]["name"].startswith("mixed_"):
+        return {**value, "config": {**value["config"], "name": "float32"}}
+    return {key: _with_float32_policies(item) for key, item in value.items()}
+
+
+def _read_member(path: Path, name: str) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)
+
+
+def _replace_members(path: Path, members: dict[str, str]) -> None:
+    with atomic_file(path) as staging, zipfile.ZipFile(path) as old, zipfile.ZipFile(staging, "w") as new:
+        for entry in old.infolist():
+            if entry.filename not in members:
+                new.writestr(entry, old.read(entry))
+        for name, text in members.items():
+            new.writestr(name, text)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_file() and path.suffix == ".keras":
+        return
+    raise UsageError(
+        path,
+        expected="a .keras file",
+        found="another file" if path.is_file() else "a folder" if path.is_dir() else "nothing there",
+        next_step="Name a checkpoint, for instance RUN/weights/best.keras.",
+    )
+
+
+def _damaged(path: Path, found: str) -> DataError:
+    return DataError(
+        path,
+        expected="a whole .keras file that edgeseg's Keras can load",
+        found=" ".join(found.split())[:300],
+        next_step="Train again, or name another checkpoint of the run.",
+    )

@@ -1,0 +1,238 @@
+"""A training run from its recipe to its run folder, and the continuation of one that was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from edgeseg.errors import DataError
+from edgeseg.training.batches import Batches
+from edgeseg.training.callbacks import EpochKeeper, StepWatch, checkpoint_info
+from edgeseg.training.checkpoint import CheckpointInfo, read_info, restore, save_checkpoint
+from edgeseg.training.compilation import compiled_model, steps_per_epoch
+from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
+from edgeseg.training.data.loader import BatchLoader
+from edgeseg.training.metrics import MeanIoU
+from edgeseg.training.observer import Observer, Observers, Run, Status
+from edgeseg.training.plots import plot_labels
+from edgeseg.training.precision import default_workers, resolve_precision
+from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
+from edgeseg.training.run_folder import EpochRow, RunFolder
+from edgeseg.training.summary import summarise
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: its folder, its recipe, its epochs, and what ``summary.json`` holds."""
+
+    folder: RunFolder
+    recipe: Recipe
+    rows: tuple[EpochRow, ...]
+    summary: dict[str, Any]
+
+
+def train(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> TrainResult:
+    """Train from the start.
+
+    Args:
+        recipe: All settings.
+        out: Run folder to make; where it is taken, the next free ``out-2``, ``out-3``, … is made.
+        observers: Told how it goes.
+
+    Returns:
+        The finished run. ``weights/best.keras`` is the epoch of the highest val mIoU at model resolution; the
+        summary's headline is that checkpoint's mIoU at label resolution.
+
+    Raises:
+        UsageError: The recipe does not fit the model or the data.
+        DataError: The dataset cannot be read.
+        TrainingError: The run collapsed to one class or its loss is not finite. The run folder stays.
+        KeyboardInterrupt: It was interrupted; :func:`resume` continues it.
+    """
+    observer = Observers(observers)
+    data = _open(recipe, observer)
+    _check_trainable(recipe, data.train)
+    with _dtype_policy(recipe) as precision:
+        keras.utils.set_random_seed(recipe.seed)
+        model, metric = compiled_model(recipe, data.train)
+        run = _run(RunFolder.create(out), recipe, data, model, precision)
+        info = checkpoint_info(run, data.fingerprint)
+        _write_start(run, data)
+        # From here on a run can be resumed, even one that is cut off in its first epoch.
+        save_checkpoint(model, run.folder.last, info)
+        return _fit(run, data, model, metric, info, [], observer)
+
+
+def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
+    """Continue a run in its folder, as if it had never stopped.
+
+    Its recipe, weights, optimiser state and order of samples are those of the uninterrupted run. A run whose
+    epochs are all done is only evaluated and summarised again.
+
+    Raises:
+        UsageError: ``path`` is no run folder.
+        DataError: The dataset is not what it was, or a file of the run is damaged.
+        TrainingError, KeyboardInterrupt: As :func:`train`.
+    """
+    folder = RunFolder.existing(path)
+    recipe = make_recipe(read_recipe(folder.recipe))
+    observer = Observers(observers)
+    info = _resumable_info(folder, recipe)
+    data = _open(recipe, observer)
+    _check_same_data(folder, info, data)
+    with _dtype_policy(recipe) as precision:
+        keras.utils.set_random_seed(recipe.seed)
+        model, metric = compiled_model(recipe, data.train)
+        restore(model, folder.last)
+        run = replace(_run(folder, recipe, data, model, precision), first_epoch=info.epoch)
+        # A row that last.keras does not know of belongs to an epoch that was cut off.
+        rows = [row for row in folder.read_rows() if row.epoch <= info.epoch]
+        return _fit(run, data, model, metric, info, rows, observer)
+
+
+@dataclass(frozen=True)
+class _Data:
+    dataset: Dataset
+    train: CachedSplit
+    val: CachedSplit
+
+    @property
+    def fingerprint(self) -> str:
+        """One for both splits: a checkpoint was chosen by the one as it was trained on the other."""
+        return hashlib.sha256(f"{self.train.fingerprint} {self.val.fingerprint}".encode()).hexdigest()
+
+
+def _open(recipe: Recipe, observer: Observer) -> _Data:
+    dataset = open_dataset(recipe.data)
+    splits = [
+        prepare(dataset, split, recipe.height, recipe.width, on_progress=partial(observer.preparing, split))
+        for split in (recipe.train_split, recipe.val_split)
+    ]
+    return _Data(dataset, *splits)
+
+
+def _check_trainable(recipe: Recipe, train: CachedSplit) -> None:
+    if not train.histogram.any():
+        raise DataError(
+            f"split {recipe.train_split!r} of {recipe.data}",
+            expected="masks with at least one labelled pixel",
+            found="only ignored pixels",
+            next_step="Run 'edgeseg data check' and correct the label mapping.",
+        )
+
+
+def _loader(recipe: Recipe, split: CachedSplit, *, training: bool) -> BatchLoader:
+    workers = default_workers() if recipe.workers is None else recipe.workers
+    return BatchLoader(
+        split,
+        recipe.batch,
+        augment=recipe.augment if training else None,
+        seed=recipe.seed,
+        shuffle=training,
+        workers=workers if training else 0,
+    )
+
+
+def _run(folder: RunFolder, recipe: Recipe, data: _Data, model: keras.Model, precision: str) -> Run:
+    return Run(
+        folder=folder,
+        recipe=recipe,
+        labels=data.dataset.labels,
+        precision=precision,
+        parameters=model.count_params(),
+        steps_per_epoch=steps_per_epoch(recipe, data.train),
+        first_epoch=0,
+    )
+
+
+def _write_start(run: Run, data: _Data) -> None:
+    run.recipe.write(run.folder.recipe)
+    # A sample that shows many classes says more than the first one.
+    index = max(range(min(len(data.train), 32)), key=lambda i: len(np.unique(data.train.masks[i])))
+    histograms = {run.recipe.train_split: data.train.histogram, run.recipe.val_split: data.val.histogram}
+    plot_labels(run.folder.labels, run.labels, histograms, data.train.images[index], data.train.masks[index])
+
+
+def _fit(
+    run: Run,
+    data: _Data,
+    model: keras.Model,
+    metric: MeanIoU,
+    info: CheckpointInfo,
+    rows: list[EpochRow],
+    observer: Observer,
+) -> TrainResult:
+    status: Status = "failed"
+    summary: dict[str, Any] = {}
+    observer.started(run)
+    try:
+        keeper = EpochKeeper(run, rows, metric, data.val, info, observer)
+        _fit_epochs(run, data, model, keeper, observer)
+        summary = summarise(run, data.dataset, keeper.rows, observer.evaluating)
+        status = "finished"
+        return TrainResult(run.folder, run.recipe, tuple(keeper.rows), summary)
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        observer.ended(status, summary)
+
+
+def _fit_epochs(run: Run, data: _Data, model: keras.Model, keeper: EpochKeeper, observer: Observer) -> None:
+    with (
+        _loader(run.recipe, data.train, training=True) as train_loader,
+        _loader(run.recipe, data.val, training=False) as val_loader,
+    ):
+        batches = Batches(train_loader)
+        model.fit(
+            batches,
+            validation_data=Batches(val_loader),
+            initial_epoch=run.first_epoch,
+            epochs=run.recipe.epochs,
+            callbacks=[StepWatch(batches, observer), keeper],
+            verbose=0,
+            # The loader shuffles, by seed and epoch; Keras would shuffle its batches again, by chance.
+            shuffle=False,
+        )
+
+
+@contextmanager
+def _dtype_policy(recipe: Recipe) -> Iterator[str]:
+    """The recipe's precision as Keras's global policy, for as long as the run lasts."""
+    before = keras.config.dtype_policy()
+    precision = resolve_precision(recipe.precision)
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield precision
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _resumable_info(folder: RunFolder, recipe: Recipe) -> CheckpointInfo:
+    info = read_info(folder.last)
+    if info is None or info.recipe_hash != recipe.hash():
+        raise DataError(
+            folder.last,
+            expected=f"the checkpoint of {folder.recipe}",
+            found="another recipe's checkpoint" if info else "a file without edgeseg's information",
+            next_step="Restore recipe.yaml as it was, or start a new run with: edgeseg train --recipe FILE",
+        )
+    return info
+
+
+def _check_same_data(folder: RunFolder, info: CheckpointInfo, data: _Data) -> None:
+    if data.fingerprint != info.dataset_fingerprint:
+        raise DataError(
+            data.dataset.spec,
+            expected="the images and labels that the run began with",
+            found="others",
+            next_step=f"Restore them, or start a new run with: edgeseg train --recipe {folder.recipe}",
+        )

@@ -1,0 +1,64 @@
+"""The models that can be trained. One file each; a new one is its file and its line in ``MODELS``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+# Names of modules, not the modules: listing the models must not need Keras.
+MODELS: dict[str, str] = {
+    "unet_mini": "edgeseg.training.models.unet_mini",
+    "unet_mini_source": "edgeseg.training.models.unet_mini_source",
+    "unet_efficientnetb3": "edgeseg.training.models.unet_efficientnetb3",
+}
+"""Name of a model to the module whose ``build`` makes it."""
+
+
+def build_model(name: str, num_classes: int, height: int, width: int, **options: Any) -> keras.Model:
+    """A new model of raw pixels to logits.
+
+    Args:
+        name: One of ``MODELS``.
+        num_classes: Number of classes C.
+        height, width: Input size in pixels; each model says what it must be divisible by.
+        **options: The model's own options, see :func:`model_options`.
+
+    Returns:
+        A functional model of plain Keras layers: ``image`` ``uint8 [N, H, W, 3]`` RGB, 0 to 255, to logits
+        ``float32 [N, H, W, C]``. Normalisation is its first layer; there is no softmax. It follows the
+        global dtype policy, apart from the logits.
+
+    Raises:
+        UnknownNameError: There is no such model.
+        UsageError: The size does not divide, or the model has no such option.
+    """
+    known = model_options(name)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise UsageError(
+            f"model_options of {name}",
+            expected=f"some of {', '.join(known)}" if known else "none, for this model has no options",
+            found=", ".join(unknown),
+            next_step="Remove it, or choose a model that has it.",
+        )
+    return _builder(name)(num_classes, height, width, **options)
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options of a model with their defaults."""
+    parameters = inspect.signature(_builder(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _builder(name: str) -> Callable[..., keras.Model]:
+    if name not in MODELS:
+        raise UnknownNameError.of("model", name, MODELS)
+    build: Callable[..., keras.Model] = importlib.import_module(MODELS[name]).build
+    return build

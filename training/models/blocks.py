@@ -1,0 +1,48 @@
+"""What every model starts and ends with, and how one says that a size does not fit it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from edgeseg.errors import UsageError
+
+
+def image_input(height: int, width: int, multiple: int) -> Any:
+    """The input of every model: ``uint8 [N, height, width, 3]`` RGB, 0 to 255.
+
+    Raises:
+        UsageError: A side is not a multiple of ``multiple``; the message gives sizes that are.
+    """
+    if height % multiple or width % multiple or height < 2 * multiple or width < 2 * multiple:
+        fits = f"{_nearest(height, multiple)}x{_nearest(width, multiple)}"
+        raise UsageError(
+            "--size",
+            expected=f"height and width that are multiples of {multiple}, at least {2 * multiple}",
+            found=f"{height}x{width}",
+            next_step=f"Use --size {fits}.",
+        )
+    return keras.Input((height, width, 3), dtype="uint8", name="image")
+
+
+def logits(x: Any, num_classes: int) -> Any:
+    """The output of every model: ``float32 [N, H, W, num_classes]`` whatever the dtype policy is."""
+    # The product itself stays in the compute dtype; only what softmax and argmax see must be float32.
+    x = layers.Conv2D(num_classes, 1, name="head")(x)
+    return layers.Activation("linear", dtype="float32", name="logits")(x)
+
+
+def convolution(x: Any, filters: int, *, name: str, dilation: int = 1, momentum: float = 0.9) -> Any:
+    """3×3 convolution, BatchNorm, ReLU: the order in which a converter folds the two into one."""
+    x = layers.Conv2D(
+        filters, 3, padding="same", dilation_rate=dilation, use_bias=False,
+        kernel_initializer="he_normal", name=name,
+    )(x)  # fmt: skip
+    x = layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _nearest(side: int, multiple: int) -> int:
+    return max(2 * multiple, round(side / multiple) * multiple)

@@ -1,0 +1,71 @@
+"""U-Net Mini: two levels and a dilated bottleneck, ordered so that it folds, quantises and trains well.
+
+The shape is that of the source notebook's network (``unet_mini_source``). What differs: each convolution is
+followed by BatchNorm and then ReLU, and upsampling is a transposed convolution of kernel 2, which every
+accelerator runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from edgeseg.errors import UsageError
+from edgeseg.training.models.blocks import convolution, image_input, logits
+
+UPSAMPLINGS = ("transpose", "bilinear")
+
+
+def build(
+    num_classes: int,
+    height: int,
+    width: int,
+    *,
+    channels: int = 32,
+    momentum: float = 0.9,
+    upsampling: str = "transpose",
+) -> keras.Model:
+    """See :func:`edgeseg.training.models.build_model`; 0.47 million parameters by default.
+
+    Args:
+        num_classes, height, width: The output's classes and the input's size, a multiple of 4.
+        channels: Channels of the first level; doubled at each of the two levels below.
+        momentum: Of BatchNorm's moving averages. Keras's own 0.99 lags for hundreds of steps, and a model
+            that has learnt well then predicts badly.
+        upsampling: ``transpose`` (kernel 2, stride 2) or ``bilinear``.
+    """
+    if upsampling not in UPSAMPLINGS:
+        raise UsageError(
+            "model_options.upsampling",
+            expected=" or ".join(UPSAMPLINGS),
+            found=repr(upsampling),
+            next_step="Correct it.",
+        )
+    image = image_input(height, width, multiple=4)
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(image)
+    skips = []
+    for level, filters in enumerate((channels, 2 * channels), start=1):
+        x = _pair(x, filters, f"down{level}", momentum)
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"down{level}_pool")(x)
+    x = _pair(x, 4 * channels, "bottleneck", momentum, dilations=(2, 4))
+    for level, filters in ((2, 2 * channels), (1, channels)):
+        x = _upsample(x, filters, f"up{level}", upsampling)
+        x = layers.Concatenate(name=f"up{level}_concat")([x, skips[level - 1]])
+        x = _pair(x, filters, f"up{level}", momentum)
+    return keras.Model(image, logits(x, num_classes), name="unet_mini")
+
+
+def _pair(x: Any, filters: int, name: str, momentum: float, dilations: tuple[int, int] = (1, 1)) -> Any:
+    for index, dilation in enumerate(dilations, start=1):
+        x = convolution(x, filters, name=f"{name}_conv{index}", dilation=dilation, momentum=momentum)
+    return x
+
+
+def _upsample(x: Any, filters: int, name: str, upsampling: str) -> Any:
+    if upsampling == "transpose":
+        return layers.Conv2DTranspose(filters, 2, strides=2, name=f"{name}_transpose")(x)
+    x = layers.Conv2D(filters, 1, name=f"{name}_project")(x)
+    return layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_bilinear")(x)

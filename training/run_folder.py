@@ -1,0 +1,154 @@
+"""The run folder: what a training run leaves, and what a resumed one starts from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from edgeseg.atomic import write_text
+from edgeseg.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One line of ``metrics.csv``. ``epoch`` counts from 1; mIoU values are at model resolution, 0 to 1.
+
+    ``top_class_share`` is the share of validation pixels given to the class that was predicted most, and
+    ``learning_rate`` that of the step after the epoch.
+    """
+
+    epoch: int
+    loss: float
+    miou: float
+    val_loss: float
+    val_miou: float
+    top_class_share: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run folder, ``runs/train/NAME[-N]/``."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, wanted: Path) -> RunFolder:
+        """A new folder at ``wanted``, or at ``wanted-2``, ``wanted-3``, … where that is taken."""
+        return cls(new_folder(wanted))
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """The folder of a run to resume.
+
+        Raises:
+            UsageError: It is none.
+        """
+        folder = cls(path)
+        if not (folder.recipe.is_file() and folder.last.is_file()):
+            raise UsageError(
+                f"--resume {path}",
+                expected=f"a run folder with {folder.recipe.name} and weights/{folder.last.name}",
+                found="a folder without them" if path.is_dir() else "no folder",
+                next_step="Name the folder that the interrupted run printed.",
+            )
+        return folder
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "weights" / "best.keras"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "weights" / "last.keras"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.png"
+
+    @property
+    def confusion(self) -> Path:
+        return self.path / "confusion.png"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "curves.png"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def prediction(self, epoch: int) -> Path:
+        return self.path / "predictions" / f"epoch-{epoch:03d}.png"
+
+    def read_rows(self) -> list[EpochRow]:
+        """The finished epochs; none where ``metrics.csv`` does not exist.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        if not self.metrics.is_file():
+            return []
+        try:
+            with self.metrics.open(encoding="utf-8", newline="") as file:
+                return [_row(values) for values in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                self.metrics,
+                expected=f"a table with the columns {', '.join(f.name for f in fields(EpochRow))}",
+                found=f"something else ({error})",
+                next_step="Restore the file, or start a new run.",
+            ) from error
+
+    def write_rows(self, rows: Sequence[EpochRow]) -> None:
+        """Write ``metrics.csv`` whole, atomically."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [f.name for f in fields(EpochRow)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+        write_text(self.metrics, text.getvalue())
+
+
+def best_row(rows: Sequence[EpochRow]) -> EpochRow:
+    """The first epoch with the highest val mIoU."""
+    return max(rows, key=lambda row: row.val_miou)
+
+
+def new_folder(wanted: Path) -> Path:
+    """A folder that did not exist before: ``wanted``, or the first free of ``wanted-2``, ``wanted-3``, …"""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    number, path = 1, wanted
+    while not _made(path):
+        number += 1
+        path = wanted.with_name(f"{wanted.name}-{number}")
+    return path
+
+
+def _made(path: Path) -> bool:
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _row(values: dict[str, str]) -> EpochRow:
+    return EpochRow(
+        **{f.name: (int if f.name == "epoch" else float)(values[f.name]) for f in fields(EpochRow)}
+    )

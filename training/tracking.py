@@ -1,0 +1,156 @@
+"""Reporting a run to TensorBoard and MLflow."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from edgeseg.errors import MissingExtraError, UsageError
+from edgeseg.training.observer import Observer, Run, Status
+from edgeseg.training.run_folder import EpochRow
+
+_log = logging.getLogger(__name__)
+
+
+class TensorBoardTracker(Observer):
+    """Scalars and prediction grids of each epoch in ``RUN/tensorboard``.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError as error:
+            raise MissingExtraError.of("--tensorboard", "tensorboard", "tensorboard") from error
+        self._events, self._summaries, self._new_writer = event_pb2, summary_pb2, EventFileWriter
+
+    @override
+    def started(self, run: Run) -> None:
+        self._folder = run.folder
+        self._writer = self._new_writer(str(run.folder.tensorboard))
+
+    @override
+    def epoch_ended(self, row: EpochRow, best: bool) -> None:
+        value = self._summaries.Summary.Value
+        scalars = [value(tag=name, simple_value=number) for name, number in _numbers(row).items()]
+        picture = value(tag="predictions", image=self._picture(self._folder.prediction(row.epoch)))
+        summary = self._summaries.Summary(value=[*scalars, picture])
+        self._writer.add_event(self._events.Event(wall_time=time.time(), step=row.epoch, summary=summary))
+        self._writer.flush()
+
+    @override
+    def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
+        self._writer.close()
+
+    def _picture(self, path: Path) -> Any:
+        data = path.read_bytes()
+        width, height = struct.unpack(">II", data[16:24])  # a PNG begins with its size
+        return self._summaries.Summary.Image(
+            height=height, width=width, colorspace=4, encoded_image_string=data
+        )
+
+
+class MLflowTracker(Observer):
+    """Parameters, metrics of each epoch and the run folder's files at an MLflow server or store.
+
+    A resumed run continues its MLflow run. A server that fails later is warned of once and then left alone: a
+    night's training must not end with it.
+
+    Args:
+        uri: Tracking URI, for instance ``http://host:5000`` or ``sqlite:///mlflow.db``.
+
+    Raises:
+        MissingExtraError: MLflow is not installed.
+        UsageError: The URI cannot be used.
+    """
+
+    EXPERIMENT = "edgeseg"
+    _TAG = "edgeseg.run_folder"
+    _STATES: Mapping[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+
+    def __init__(self, uri: str) -> None:
+        try:
+            from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
+        except ImportError as error:
+            raise MissingExtraError.of("--mlflow", "mlflow", "mlflow") from error
+        self._failure, self._working = MlflowException, True
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(self.EXPERIMENT)
+            self._experiment = (
+                found.experiment_id if found else self._client.create_experiment(self.EXPERIMENT)
+            )
+        except MlflowException as error:
+            raise UsageError(
+                f"--mlflow {uri}",
+                expected="an MLflow tracking server or store",
+                found=" ".join(str(error).split())[:300],
+                next_step="Start the server, or use a store such as sqlite:///mlflow.db.",
+            ) from error
+
+    @override
+    def started(self, run: Run) -> None:
+        self._folder = run.folder
+        self._try(lambda: self._open(run))
+
+    @override
+    def epoch_ended(self, row: EpochRow, best: bool) -> None:
+        self._try(lambda: self._log(_numbers(row), row.epoch))
+
+    @override
+    def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
+        self._try(lambda: self._close(status, summary))
+
+    def _open(self, run: Run) -> None:
+        folder = str(run.folder.path.resolve())
+        earlier = self._client.search_runs([self._experiment], f"tags.`{self._TAG}` = '{folder}'")
+        if run.first_epoch and earlier:
+            self._run_id = earlier[0].info.run_id
+            self._client.update_run(self._run_id, status="RUNNING")
+            return
+        name, tags = run.folder.path.name, {self._TAG: folder}
+        self._run_id = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
+        for key, value in _flat(run.recipe.model_dump(mode="json")):
+            self._client.log_param(self._run_id, key, value)
+
+    def _log(self, numbers: Mapping[str, float], epoch: int) -> None:
+        for name, number in numbers.items():
+            self._client.log_metric(self._run_id, name, number, step=epoch)
+
+    def _close(self, status: Status, summary: Mapping[str, Any]) -> None:
+        if summary:
+            self._log({"label_resolution_miou": summary["miou"]}, summary["epochs"])
+        self._client.log_artifacts(self._run_id, str(self._folder.path))
+        self._client.set_terminated(self._run_id, self._STATES[status])
+
+    def _try(self, call: Callable[[], None]) -> None:
+        if not self._working:
+            return
+        try:
+            call()
+        except (self._failure, OSError) as error:
+            self._working = False
+            _log.warning("MLflow failed and gets no more of this run; training goes on: %s", error)
+
+
+def _numbers(row: EpochRow) -> dict[str, float]:
+    return {name: value for name, value in asdict(row).items() if name != "epoch"}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
