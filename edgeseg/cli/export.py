@@ -1,0 +1,103 @@
+"""``edgeseg export``: a Keras model to a verified bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeseg.bundle.manifest import Manifest, Parity
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A .keras file, for instance RUN/weights/best.keras.")],
+    target: Annotated[str, typer.Option(help="Hardware: arm, x86 or jetson.")] = "x86",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, fp16 or int8.  [default: arm int8, x86 fp32, jetson fp16]"),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="litert or onnx.  [default: the target's usual one]"),
+    ] = None,
+    output: Annotated[
+        str, typer.Option(help="What the graph gives: mask, logits or mask+confidence.")
+    ] = "mask",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Dataset to calibrate and measure on.  [default: the one trained on]"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split that accuracy is measured on.")] = "val",
+    samples: Annotated[int, typer.Option(help="Samples of it at most, spread evenly.")] = 256,
+    calibration_samples: Annotated[
+        int, typer.Option(help="Training images that int8 is calibrated on, spread evenly.")
+    ] = 128,
+    max_drop: Annotated[
+        float, typer.Option(help="Points of mIoU that the model may lose; over it, exit 5 and no bundle.")
+    ] = 1.0,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the bundle, or the bundle itself (NAME.edgeseg).")
+    ] = Path("runs/export"),
+    name: Annotated[
+        str | None, typer.Option(help="The bundle's name.  [default: MODEL-TARGET-PRECISION]")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Convert a model for its target, and prove on real images that nothing was lost."""
+    from edgeseg.cli.console import console, done, print_json, progress_bar
+    from edgeseg.export.pipeline import export_model
+    from edgeseg.export.plan import ExportOptions
+
+    options = ExportOptions(
+        target=target,
+        format=format_,
+        precision=precision,
+        output=output,
+        max_drop_points=max_drop,
+        split=split,
+        samples=samples,
+        calibration_samples=calibration_samples,
+        out=out,
+        name=name,
+    )
+    result = export_model(checkpoint, data, options, progress_bar)
+    if json_:
+        print_json(result.manifest.model_dump(mode="json"))
+    else:
+        _print(result.manifest)
+    for note in [*result.notes, result.manifest.build.note]:
+        if note:
+            console.print(f"Note:    {note}", markup=False, soft_wrap=True)
+    done(result.path, f"edgeseg verify {result.path} --against {checkpoint}")
+
+
+def _print(manifest: Manifest) -> None:
+    from edgeseg.cli.console import percent, print_table
+
+    sizes = {member.file: member.size for member in manifest.members}
+    rows = [
+        (
+            model.file,
+            f"{sizes[model.file] / 1e6:.2f}",
+            f"{100 * model.parity.agreement:.3f}",
+            percent(model.parity.keras_miou),
+            percent(model.parity.miou),
+            f"{model.parity.drop_points:+.2f}",
+            _worst_class(model.parity),
+        )
+        for model in manifest.models
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.runtime.verified_with.items())
+    print_table(
+        f"{manifest.name}: {manifest.models[0].parity.samples} samples through {versions}, beside Keras",
+        ("file", "MB", "same %", "Keras", "mIoU", "drop", "most lost"),
+        rows,
+    )
+
+
+def _worst_class(parity: Parity) -> str:
+    drops = {name: drop for name, drop in parity.class_drop_points.items() if drop is not None}
+    worst = max(drops, key=drops.__getitem__)
+    return f"{worst} {drops[worst]:+.2f}" if drops[worst] > 0 else "none"

@@ -1,0 +1,160 @@
+"""Manifest and report of an export: what was made, from what, with what, and how good it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+from edgeseg import __version__
+from edgeseg.bundle.manifest import (
+    Build,
+    Calibration,
+    Input,
+    LabelSpec,
+    Lineage,
+    Manifest,
+    ModelFile,
+    OutputSpec,
+    Parity,
+    RuntimeSpec,
+)
+from edgeseg.export.artifacts import Artifact
+from edgeseg.export.converter import Signature
+from edgeseg.export.golden import MIN_AGREEMENT
+from edgeseg.export.parity import MIN_FP32_AGREEMENT, Comparison
+from edgeseg.export.plan import Plan, notes_of
+from edgeseg.labels import LabelSet
+from edgeseg.runtimes import RUNTIMES
+
+_TOOLS = (
+    "ai-edge-litert", "keras", "numpy", "onnx", "onnxruntime", "onnxslim", "opencv-python-headless",
+    "tensorflow", "tensorflow-cpu", "tf2onnx",
+)  # fmt: skip
+
+UNMEASURED = Parity(
+    runtime="", samples=0, agreement=0, keras_miou=0, miou=0, drop_points=0, class_drop_points={},
+    max_drop_points=0,
+)  # fmt: skip
+"""Stands in a draft until the draft's own models have been run."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an export comes from and what it is measured on, with its fingerprints."""
+
+    lineage: Lineage
+    labels: LabelSet
+    signature: Signature
+    calibration: Calibration | None
+
+
+def manifest_of(
+    name: str,
+    plan: Plan,
+    origin: Origin,
+    artifacts: Sequence[Artifact],
+    parities: Mapping[str, Parity],
+) -> Manifest:
+    """The manifest without its members, which the writer fills in. ``parities`` are by file name."""
+    signature = origin.signature
+    return Manifest(
+        name=name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        target=plan.target.name,
+        precision=plan.precisions[0],
+        input=Input(height=signature.height, width=signature.width),
+        output=OutputSpec(
+            kind=signature.output,
+            dtype="float32" if signature.output == "logits" else "uint8",
+            shape=signature.output_shape,
+        ),
+        labels=LabelSpec.model_validate(origin.labels.to_dict()),
+        models=tuple(
+            ModelFile(
+                file=artifact.file,
+                format=artifact.format,
+                precision=artifact.precision,
+                parity=parities.get(artifact.file, UNMEASURED),
+                golden_min_agreement=MIN_AGREEMENT[artifact.precision],
+            )
+            for artifact in artifacts
+        ),
+        members=(),
+        runtime=RuntimeSpec(names=plan.format.runtimes, verified_with=_verified_with(parities)),
+        lineage=origin.lineage,
+        calibration=origin.calibration,
+        build=_build_state(plan),
+    )
+
+
+def report_of(
+    manifest: Manifest,
+    plan: Plan,
+    artifacts: Sequence[Artifact],
+    comparisons: Mapping[str, Comparison],
+    faults: Mapping[str, Sequence[str]],
+) -> bytes:
+    """``report.json``: every score of every artifact beside Keras, the gate, and the conditions."""
+    labels = manifest.label_set()
+    calibration = manifest.calibration
+    values: dict[str, Any] = {
+        "name": manifest.name,
+        "created": manifest.created,
+        "target": manifest.target,
+        "output": manifest.output.kind,
+        "measured_on": {"split": plan.options.split, "samples_at_most": plan.options.samples},
+        "gate": {
+            "passed": not any(faults.values()),
+            "max_drop_points": plan.options.max_drop_points,
+            "min_fp32_agreement": MIN_FP32_AGREEMENT,
+            "faults": {file: list(found) for file, found in faults.items() if found},
+        },
+        "models": {
+            artifact.file: {
+                "precision": artifact.precision,
+                "size": len(artifact.data),
+                "sha256": hashlib.sha256(artifact.data).hexdigest(),
+                "runtime": next(m.parity.runtime for m in manifest.models if m.file == artifact.file),
+                **comparisons[artifact.file].to_dict(labels),
+            }
+            for artifact in artifacts
+        },
+        "runtime_versions": manifest.runtime.verified_with,
+        "calibration": calibration and calibration.model_dump(mode="json"),
+        "lineage": manifest.lineage.model_dump(mode="json"),
+        "notes": list(notes_of(plan, calibration and calibration.samples)),
+    }
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def tool_versions() -> dict[str, str]:
+    """The versions of everything that had a hand in an export."""
+    versions = {"edgeseg": __version__, "python": platform.python_version()}
+    for tool in _TOOLS:
+        try:
+            versions[tool] = metadata.version(tool)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _verified_with(parities: Mapping[str, Parity]) -> dict[str, str]:
+    names = sorted({parity.runtime for parity in parities.values()})
+    return {name: RUNTIMES[name].version() or "unknown" for name in names}
+
+
+def _build_state(plan: Plan) -> Build:
+    if plan.target.builds_engine:
+        return Build(
+            state="engine-not-built",
+            note="No TensorRT engine is in this bundle: engines are tied to GPU and TensorRT version. "
+            f"Build one on the device: trtexec --onnx=model.{plan.precisions[0]}.onnx --stronglyTyped "
+            f"--saveEngine=model.{plan.precisions[0]}.engine",
+        )
+    return Build(state="complete")

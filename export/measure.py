@@ -1,0 +1,58 @@
+"""Running a bundle's models beside Keras, through the runtimes that the car uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from edgeseg.bundle import Bundle
+from edgeseg.export.converter import quiet
+from edgeseg.export.parity import Comparison, compare
+from edgeseg.export.progress import Stage
+from edgeseg.export.selection import spread
+from edgeseg.export.source import Source
+from edgeseg.segmenter import Segmenter, load
+
+
+@contextmanager
+def loaded(bundle: Bundle, *, self_test: bool) -> Iterator[dict[str, Segmenter]]:
+    """A segmenter for each model file of a bundle, by file name.
+
+    Raises:
+        BundleError: A model cannot be loaded, or fails its golden self-test where one is asked for.
+        RuntimeUnavailableError: None of the bundle's runtimes is installed.
+    """
+    with ExitStack() as opened:
+        segmenters = {}
+        for model in bundle.manifest.models:
+            with quiet():
+                segmenter = load(bundle, precision=model.precision, self_test=self_test)
+            segmenters[model.file] = opened.enter_context(segmenter)
+        yield segmenters
+
+
+def compare_with_keras(
+    source: Source,
+    segmenters: Mapping[str, Segmenter],
+    split: str,
+    limit: int,
+    stage: Stage,
+) -> dict[str, Comparison]:
+    """Every segmenter beside the Keras model on at most ``limit`` samples, spread over a split.
+
+    Raises:
+        DataError: The split is empty or cannot be read.
+    """
+    from edgeseg.training.predictor import keras_predictor
+
+    items = spread(source.dataset.items(split), limit)
+    height, width = source.model.input_shape[1:3]
+    with stage(f"Comparing with Keras on {split}") as advance:
+        return compare(
+            keras_predictor(source.model),
+            {file: segmenter.predict for file, segmenter in segmenters.items()},
+            (source.dataset.read(item) for item in items),
+            source.labels,
+            (height, width),
+            lambda finished, _: advance(finished, len(items)),
+        )

@@ -1,0 +1,129 @@
+"""What an export is asked for, checked before anything slow begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from edgeseg.bundle.manifest import MANIFEST_NAME, Output, Precision
+from edgeseg.errors import UnknownNameError, UsageError
+from edgeseg.export.targets import Format, Target, target_named
+
+DEFAULT_OUT = Path("runs/export")
+SUFFIX = ".edgeseg"
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+FEW_CALIBRATION_SAMPLES = 100
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What ``edgeseg export`` is asked for.
+
+    Args:
+        target: One of ``TARGETS``.
+        format: ``litert`` or ``onnx``; by default the target's usual one.
+        precision: ``fp32``, ``fp16`` or ``int8``; by default the target's.
+        output: ``mask``, ``logits`` or ``mask+confidence``.
+        max_drop_points: mIoU that an artifact may lose against Keras at label resolution, in points.
+        split: The split that accuracy and parity are measured on.
+        samples: At most so many samples of it, spread evenly.
+        calibration_samples: Images of the training split that int8 is calibrated on.
+        out: The folder for the bundle, or the bundle itself where it ends in ``.edgeseg``.
+        name: The bundle's name without suffix; by default from model, target and precision.
+    """
+
+    target: str = "x86"
+    format: str | None = None
+    precision: str | None = None
+    output: str = "mask"
+    max_drop_points: float = 1.0
+    split: str = "val"
+    samples: int = 256
+    calibration_samples: int = 128
+    out: Path = DEFAULT_OUT
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options with every name looked up. ``precisions`` are those of the bundle's files, in order."""
+
+    options: ExportOptions
+    target: Target
+    format: Format
+    precisions: tuple[Precision, ...]
+    output: Output
+
+    def destination(self, model: str) -> Path:
+        """Where the bundle of a model of that name goes.
+
+        Raises:
+            UsageError: Something stands there that is no bundle.
+        """
+        out = self.options.out
+        if out.suffix != SUFFIX:
+            usual = self.format is self.target.formats[0]
+            parts = [model, self.target.name, *([] if usual else [self.format.name]), self.precisions[0]]
+            out = out / f"{self.options.name or '-'.join(parts)}{SUFFIX}"
+        if out.exists() and not (out / MANIFEST_NAME).is_file():
+            raise UsageError(
+                out,
+                expected="nothing, or an older bundle to replace",
+                found="something that is no bundle",
+                next_step="Move it away, or name another --out.",
+            )
+        return out
+
+
+def plan_of(options: ExportOptions) -> Plan:
+    """Look up and check what was asked for.
+
+    Raises:
+        UnknownNameError, UsageError: A name or a number that does not exist or fit.
+    """
+    target = target_named(options.target)
+    if not options.max_drop_points >= 0:
+        raise UsageError(
+            "--max-drop",
+            expected="0 or more points of mIoU",
+            found=str(options.max_drop_points),
+            next_step="Correct it.",
+        )
+    _check_count("--samples", options.samples)
+    _check_count("--calibration-samples", options.calibration_samples)
+    return Plan(
+        options,
+        target,
+        target.format(options.format),
+        target.bundle_precisions(options.precision),
+        _output_named(options.output),
+    )
+
+
+def rejected_path(destination: Path) -> Path:
+    """Where the report of an export that failed its gate goes: beside the bundle that was not written."""
+    return destination.with_name(f"{destination.stem}.rejected.json")
+
+
+def notes_of(plan: Plan, calibrated_on: int | None) -> list[str]:
+    """What a user of the bundle should know, for the report and the terminal."""
+    notes = [plan.target.note]
+    if calibrated_on is not None and calibrated_on < FEW_CALIBRATION_SAMPLES:
+        notes.append(
+            f"int8 was calibrated on {calibrated_on} images; {FEW_CALIBRATION_SAMPLES} or more varied ones "
+            "give steadier ranges."
+        )
+    return notes
+
+
+def _output_named(name: str) -> Output:
+    for known in OUTPUTS:
+        if name == known:
+            return known
+    raise UnknownNameError.of("output", name, OUTPUTS)
+
+
+def _check_count(argument: str, count: int) -> None:
+    if count < 1:
+        raise UsageError(argument, expected="1 or more", found=str(count), next_step="Correct it.")

@@ -1,0 +1,133 @@
+"""What is exported: a checkpoint, the dataset it is measured on, and where both come from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.bundle.manifest import Lineage
+from edgeseg.errors import DataError, MissingExtraError, UsageError
+from edgeseg.export.converter import quiet
+from edgeseg.export.describe import tool_versions
+from edgeseg.export.progress import Stage
+from edgeseg.labels import LabelSet
+from edgeseg.training.data import open_dataset
+from edgeseg.training.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgeseg.training.checkpoint import CheckpointInfo
+
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Keras model (float32, for inference) with the dataset of its classes."""
+
+    name: str
+    model: keras.Model
+    dataset: Dataset
+    lineage: Lineage
+
+    @property
+    def labels(self) -> LabelSet:
+        return self.dataset.labels
+
+
+def open_source(checkpoint: Path, data: str | None, split: str, stage: Stage) -> Source:
+    """Load a ``.keras`` file and open the dataset that it is measured on.
+
+    Args:
+        checkpoint: The file.
+        data: The dataset; by default the one that the model was trained on.
+        split: The split whose fingerprint goes into the lineage.
+        stage: Told about the loading.
+
+    Raises:
+        MissingExtraError: Keras or TensorFlow is not installed.
+        UsageError: There is no such file, or neither it nor ``data`` names a dataset.
+        DataError: The file is damaged, or the dataset's classes are not the model's.
+    """
+    if not checkpoint.is_file():
+        # Said here, for the import that loads it takes seconds.
+        raise UsageError(
+            checkpoint,
+            expected="a .keras file",
+            found="a folder" if checkpoint.is_dir() else "nothing there",
+            next_step="Name a checkpoint, for instance RUN/weights/best.keras.",
+        )
+    with stage("Loading the model") as advance:
+        model, info = _load(checkpoint)
+        advance(1, 1)
+    dataset = open_dataset(data or _trained_on(checkpoint, info))
+    _check_classes(checkpoint, model, info, dataset)
+    name = info.model if info else checkpoint.stem
+    return Source(name, model, dataset, _lineage(checkpoint, name, info, dataset, split))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load(checkpoint: Path) -> tuple[keras.Model, CheckpointInfo | None]:
+    # Quiet from the import on: TensorFlow prints before any setting of its log level is read.
+    with quiet():
+        try:
+            import keras  # noqa: F401
+            import tensorflow as tf  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError.of("exporting", str(error.name), "export") from error
+        from edgeseg.training.checkpoint import load_checkpoint
+
+        return load_checkpoint(checkpoint)
+
+
+def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:
+    if info is None:
+        raise UsageError(
+            "--data",
+            expected="a dataset, for instance camvid:PATH",
+            found=f"none, and {checkpoint} does not say what it was trained on",
+            next_step="Name the dataset that the model was trained on.",
+        )
+    return info.dataset
+
+
+def _check_classes(
+    checkpoint: Path, model: keras.Model, info: CheckpointInfo | None, dataset: Dataset
+) -> None:
+    labels = dataset.labels
+    trained = info.label_set() if info else None
+    if trained is not None and trained.names != labels.names:
+        raise DataError(
+            f"dataset {dataset.spec}",
+            expected=f"the classes of {checkpoint}: {', '.join(trained.names)}",
+            found=", ".join(labels.names),
+            next_step="Name the dataset that the model was trained on.",
+        )
+    if model.output_shape[-1] != len(labels):
+        raise DataError(
+            f"dataset {dataset.spec}",
+            expected=f"{model.output_shape[-1]} classes, as many as {checkpoint} gives",
+            found=str(len(labels)),
+            next_step="Name the dataset that the model was trained on.",
+        )
+
+
+def _lineage(
+    checkpoint: Path, name: str, info: CheckpointInfo | None, dataset: Dataset, split: str
+) -> Lineage:
+    return Lineage(
+        model=name,
+        recipe_hash=info.recipe_hash if info else _UNKNOWN,
+        dataset=dataset.spec,
+        dataset_fingerprint=dataset.fingerprint(split),
+        keras_file_sha256=file_sha256(checkpoint),
+        tools=tool_versions(),
+    )

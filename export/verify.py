@@ -1,0 +1,215 @@
+"""Every check of a bundle, one after the other: what loading checks, and parity with its Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.errors import AccuracyGateError, DataError, EdgesegError
+from edgeseg.evaluation import Evaluator
+from edgeseg.export.converter import quiet
+from edgeseg.export.measure import compare_with_keras, loaded
+from edgeseg.export.parity import faults_of, mean_iou_faults
+from edgeseg.export.progress import Stage, silent
+from edgeseg.export.selection import spread
+from edgeseg.export.source import file_sha256, open_source
+from edgeseg.resize import resize_image
+from edgeseg.runtimes import RUNTIMES
+from edgeseg.segmenter import Segmenter, load
+from edgeseg.training.data import open_dataset
+from edgeseg.training.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what was looked at, how it ended, and what was seen.
+
+    ``note`` is something seen that is no fault; ``skipped`` could not be done here.
+    """
+
+    name: str
+    subject: str
+    state: Literal["passed", "failed", "skipped", "note"]
+    seen: str
+
+
+OnCheck = Callable[[Check], None]
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What to verify beyond the bundle itself.
+
+    Args:
+        against: The ``.keras`` file to compare with, pixel by pixel.
+        data: The dataset to measure on; with ``against`` by default the one the model was trained on.
+        max_drop_points: mIoU that may be lost, in points; by default what the export allowed.
+        split: The split to measure on.
+        samples: At most so many samples of it, spread evenly.
+    """
+
+    against: Path | None = None
+    data: str | None = None
+    max_drop_points: float | None = None
+    split: str = "val"
+    samples: int = 256
+
+
+def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage = silent) -> Bundle:
+    """Check a bundle as the vehicle does, and on request measure it again as the export did.
+
+    In order: the set of files, their sizes, hashes and the manifest's schema; for every model file and every
+    installed runtime the graph contract and the golden self-test; then with ``against`` the agreement with
+    Keras and the mIoU drop, or with ``data`` alone the mIoU.
+
+    Args:
+        path: ``NAME.edgeseg/``.
+        options: What to do beyond the bundle itself.
+        on_check: Told each check as it ends, a failed one too.
+        stage: Told about each long step.
+
+    Raises:
+        BundleError: The first check of the bundle itself that failed, naming the member.
+        AccuracyGateError: The bundle's models are worse than allowed.
+        UsageError, DataError: The Keras file or the dataset cannot be used.
+    """
+    with _reported("files and hashes", path.name, on_check) as seen:
+        bundle = Bundle.open(path)
+        total = sum(member.size for member in bundle.manifest.members)
+        seen(f"{len(bundle.members)} members, {total / 1e6:.1f} MB")
+    _check_models(bundle, on_check)
+    if options.against is not None:
+        _check_against_keras(bundle, options.against, options, on_check, stage)
+    elif options.data is not None:
+        _check_accuracy(bundle, options.data, options, on_check, stage)
+    else:
+        on_check(Check("parity and accuracy", path.name, "skipped", "needs --against FILE.keras or --data"))
+    return bundle
+
+
+def _check_models(bundle: Bundle, on_check: OnCheck) -> None:
+    names = bundle.manifest.runtime.names
+    usable = [name for name in names if name in RUNTIMES and RUNTIMES[name].version() is not None]
+    for name in names:
+        if name not in usable:
+            on_check(Check("golden self-test", name, "skipped", "this runtime is not installed here"))
+    if not usable:
+        # Loading is what says which runtimes to install.
+        load(bundle)
+    for name in usable:
+        for model in bundle.manifest.models:
+            if model.format in RUNTIMES[name].formats:
+                _check_model(bundle, name, model, on_check)
+
+
+def _check_model(bundle: Bundle, runtime: str, model: ModelFile, on_check: OnCheck) -> None:
+    subject = f"{model.file}, {runtime} {RUNTIMES[runtime].version()}"
+    with _reported("graph contract", subject, on_check) as seen:
+        with quiet():
+            segmenter = load(bundle, runtime=runtime, precision=model.precision, self_test=False)
+        output = bundle.manifest.output
+        seen(f"uint8 {segmenter.height}x{segmenter.width} RGB to {output.kind} {output.dtype}")
+    with segmenter, _reported("golden self-test", subject, on_check) as seen:
+        lowest = segmenter.self_test()
+        seen(f"{lowest:.3%} of pixels, {model.golden_min_agreement:.1%} needed")
+
+
+def _check_against_keras(
+    bundle: Bundle, against: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage
+) -> None:
+    source = open_source(against, options.data, options.split, stage)
+    _check_labels(bundle, source.dataset)
+    same = file_sha256(against) == bundle.manifest.lineage.keras_file_sha256
+    on_check(
+        Check("lineage", str(against), "passed", "the very file that was exported")
+        if same
+        else Check("lineage", str(against), "note", "not the file that was exported: its hash is another")
+    )
+    with loaded(bundle, self_test=False) as segmenters:
+        comparisons = compare_with_keras(source, segmenters, options.split, options.samples, stage)
+    faults = {}
+    for model in bundle.manifest.models:
+        comparison = comparisons[model.file]
+        faults[model.file] = faults_of(comparison, model.precision, _max_drop(model, options))
+        seen = (
+            f"{comparison.agreement:.3%} of pixels as Keras; mIoU {100 * comparison.artifact_miou:.2f}, "
+            f"Keras {100 * comparison.keras_miou:.2f}, drop {comparison.drop_points:+.2f} points"
+        )
+        state = "failed" if faults[model.file] else "passed"
+        on_check(Check("parity with Keras", model.file, state, seen))
+    _gate(bundle, faults)
+
+
+def _check_accuracy(
+    bundle: Bundle, data: str, options: VerifyOptions, on_check: OnCheck, stage: Stage
+) -> None:
+    dataset = open_dataset(data)
+    _check_labels(bundle, dataset)
+    as_exported = dataset.fingerprint(options.split) == bundle.manifest.lineage.dataset_fingerprint
+    faults = {}
+    with loaded(bundle, self_test=False) as segmenters:
+        for model in bundle.manifest.models:
+            miou = _miou(segmenters[model.file], dataset, options, stage)
+            recorded = model.parity.keras_miou
+            seen = f"mIoU {100 * miou:.2f}; Keras had {100 * recorded:.2f} at export"
+            if not as_exported:
+                on_check(Check("accuracy", model.file, "note", f"{seen}, on other data"))
+                continue
+            faults[model.file] = mean_iou_faults(recorded, miou, _max_drop(model, options))
+            on_check(Check("accuracy", model.file, "failed" if faults[model.file] else "passed", seen))
+    _gate(bundle, faults)
+
+
+def _miou(segmenter: Segmenter, dataset: Dataset, options: VerifyOptions, stage: Stage) -> float:
+    items = spread(dataset.items(options.split), options.samples)
+    evaluator = Evaluator(dataset.labels)
+    with stage(f"Measuring {segmenter.model.file} on {options.split}") as advance:
+        for index, item in enumerate(items, start=1):
+            sample = dataset.read(item)
+            image = resize_image(sample.image, segmenter.height, segmenter.width)
+            evaluator.add(sample, segmenter.predict(image))
+            advance(index, len(items))
+    return evaluator.result().label_scores.miou
+
+
+def _check_labels(bundle: Bundle, dataset: Dataset) -> None:
+    if bundle.labels.names != dataset.labels.names:
+        raise DataError(
+            f"dataset {dataset.spec}",
+            expected=f"the bundle's classes: {', '.join(bundle.labels.names)}",
+            found=", ".join(dataset.labels.names),
+            next_step="Name the dataset that the bundle was exported with.",
+        )
+
+
+def _max_drop(model: ModelFile, options: VerifyOptions) -> float:
+    if options.max_drop_points is None:
+        return model.parity.max_drop_points
+    return options.max_drop_points
+
+
+def _gate(bundle: Bundle, faults: dict[str, list[str]]) -> None:
+    found = "; ".join(f"{file}: {fault}" for file, some in faults.items() for fault in some)
+    if found:
+        raise AccuracyGateError(
+            bundle.path,
+            expected="models as good as the Keras model, within the budget",
+            found=found,
+            next_step="Do not use the bundle on this runtime; export it again and compare its report.json.",
+        )
+
+
+@contextmanager
+def _reported(name: str, subject: str, on_check: OnCheck) -> Iterator[Callable[[str], None]]:
+    """The block is one check; it says what it saw, and an error in it is reported before it goes on."""
+    said: list[str] = []
+    try:
+        yield said.append
+    except EdgesegError as error:
+        on_check(Check(name, subject, "failed", f"{error.subject}: {error.found}"))
+        raise
+    on_check(Check(name, subject, "passed", "; ".join(said)))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from edgeseg.errors import ConversionError
+from edgeseg.export.quantise import RECIPES, quantise_qdq
+from edgeseg.export.to_onnx import convert_onnx, to_half
+
+
+@pytest.fixture(scope="module")
+def full(model) -> onnx.ModelProto:
+    return convert_onnx(model, "mask")
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def recipe(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def quantised(full, recipe, frames) -> onnx.ModelProto:
+    return quantise_qdq(full, RECIPES[recipe], frames)
+
+
+def test_it_gives_nearly_keras_masks(quantised, frames, expected) -> None:
+    session = onnxruntime.InferenceSession(quantised.SerializeToString(), providers=["CPUExecutionProvider"])
+    masks = np.concatenate([session.run(["mask"], {"image": frame[None]})[0] for frame in frames])
+    assert masks.dtype == np.uint8
+    assert np.mean(masks == expected) >= 0.97
+
+
+def test_every_convolution_takes_quantised_inputs(quantised) -> None:
+    maker = {name: node.op_type for node in quantised.graph.node for name in node.output}
+    convolutions = [n for n in quantised.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    assert len(convolutions) == 5
+    for node in convolutions:
+        assert [maker.get(name) for name in node.input[:2]] == ["DequantizeLinear"] * 2
+
+
+def test_weights_are_quantised_per_channel(quantised) -> None:
+    weights = {w.name: numpy_helper.to_array(w) for w in quantised.graph.initializer}
+    per_channel = [
+        node for node in quantised.graph.node
+        if node.op_type == "DequantizeLinear" and weights[node.input[1]].size > 1
+    ]  # fmt: skip
+    assert len(per_channel) >= 5
+
+
+def test_the_tensorrt_recipe_is_symmetric_int8_without_int32_biases(full, frames) -> None:
+    made = quantise_qdq(full, RECIPES["tensorrt"], frames)
+    weights = {w.name: w for w in made.graph.initializer}
+    zeros = [weights[n.input[2]] for n in made.graph.node if n.op_type.endswith("uantizeLinear")]
+    assert zeros
+    assert {zero.data_type for zero in zeros} == {TensorProto.INT8}
+    assert not any(numpy_helper.to_array(zero).any() for zero in zeros)
+    assert TensorProto.INT32 not in {w.data_type for w in made.graph.initializer}
+
+
+def test_the_onnx_runtime_recipe_leaves_room_in_the_weights(full, frames) -> None:
+    # On x86 without VNNI, uint8 × int8 pairs of full range overflow 16 bits: weights keep to 7 bits.
+    made = quantise_qdq(full, RECIPES["onnxruntime"], frames)
+    weights = [numpy_helper.to_array(w) for w in made.graph.initializer if w.data_type == TensorProto.INT8]
+    assert max(int(np.abs(w).max()) for w in weights if w.ndim == 4) <= 64
+
+
+def test_a_graph_that_cannot_be_quantised_is_a_conversion_error(frames) -> None:
+    with pytest.raises(ConversionError, match="int8"):
+        quantise_qdq(_without_nodes(), RECIPES["tensorrt"], frames[:1])
+
+
+def _without_nodes() -> onnx.ModelProto:
+    image = onnx.helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 4, 4, 3])
+    graph = onnx.helper.make_graph([], "empty", [image], [image])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+
+
+class TestTensorRT:
+    """NVIDIA's own parser and builder; they need no GPU. Not Jetson's TensorRT, but of its kind."""
+
+    @pytest.fixture
+    def trt(self):
+        return pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx to run NVIDIA's parser")
+
+    @pytest.mark.parametrize("output", ["mask", "logits", "mask+confidence"])
+    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    def test_it_parses_and_builds(self, trt, model, frames, output, precision) -> None:
+        graph = convert_onnx(model, output)
+        graph = to_half(graph) if precision == "fp16" else quantise_qdq(graph, RECIPES["tensorrt"], frames)
+        builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
+        parsed = parser.parse(graph.SerializeToString())
+        assert parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]
+        assert builder.build_serialized_network(network, builder.create_builder_config()) is not None

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edgeseg.export.selection import calibration_set, spread
+
+
+@pytest.mark.parametrize(("items", "count"), [(367, 100), (10, 3), (5, 5), (7, 1)])
+def test_spread_takes_as_many_as_asked_in_order_from_all_over(items, count) -> None:
+    taken = spread(range(items), count)
+    assert len(taken) == count
+    assert taken == sorted(set(taken))
+    gaps = np.diff([-1, *taken, items])
+    assert gaps.max() <= 2 * items / count + 1
+
+
+def test_spread_takes_all_where_there_are_no_more() -> None:
+    assert spread(range(4), 9) == [0, 1, 2, 3]
+
+
+def test_calibration_is_of_the_training_split_at_the_models_size(dataset) -> None:
+    calibration = calibration_set(dataset, 5, 24, 32)
+    assert calibration.frames.shape == (5, 24, 32, 3)
+    assert calibration.frames.dtype == np.uint8
+    assert (calibration.described.split, calibration.described.samples) == ("train", 5)
+
+
+def test_the_fingerprint_follows_the_pixels(dataset) -> None:
+    same = [calibration_set(dataset, 4, 24, 32).described.fingerprint for _ in range(2)]
+    assert same[0] == same[1]
+    assert calibration_set(dataset, 5, 24, 32).described.fingerprint != same[0]
+    other = dataclasses.replace(dataset, splits={**dataset.splits, "train": dataset.splits["val"]})
+    assert calibration_set(other, 4, 24, 32).described.fingerprint != same[0]
+
+
+def test_progress_reaches_its_end(dataset) -> None:
+    said = []
+    calibration_set(dataset, 4, 24, 32, lambda finished, total: said.append((finished, total)))
+    assert said == [(1, 4), (2, 4), (3, 4), (4, 4)]
