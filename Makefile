@@ -19,11 +19,7 @@ fast: lint ## what takes seconds
 	$(BIN)/python -m pytest -m "not heavy"
 
 lint: $(VENV)/.dev-installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/pre-commit validate-config
+	$(BIN)/pre-commit run --all-files
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: expected Python 3.11 or 3.12 on the PATH, found none"; exit 1; }

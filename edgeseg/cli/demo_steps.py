@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +38,7 @@ class Demo:
     def video(self) -> Path:
         return self.out / "overlay.mp4"
 
-    @contextmanager
-    def folder(self) -> Iterator[None]:
+    def make_folder(self) -> None:
         """An empty folder to write to, that a later demo may empty again."""
         foreign = self.out.is_dir() and any(self.out.iterdir()) and not (self.out / MARKER).is_file()
         if foreign or (self.out.exists() and not self.out.is_dir()):
@@ -54,7 +52,6 @@ class Demo:
             shutil.rmtree(self.out)
         self.out.mkdir(parents=True)
         (self.out / MARKER).touch()
-        yield
 
     def train(self) -> TrainResult:
         """U-Net Mini of half the usual width, so that it takes a minute or two."""
@@ -83,6 +80,14 @@ class Demo:
         )
         return train(recipe, self.out / "train", [TrainingProgress()])
 
+    def evaluate(self, trained: TrainResult) -> None:
+        """The scores of the best checkpoint, per class."""
+        from edgeseg.cli.evaluate import evaluate
+
+        folder = self.out / "evaluate"
+        self._say("Evaluating", f"edgeseg evaluate {trained.folder.best} --out {folder}")
+        evaluate(trained.folder.best, out=folder)
+
     def export(self, trained: TrainResult) -> list[ExportResult]:
         """One bundle for each of ``EXPORTS``, each with its gate."""
         from edgeseg.cli.console import progress_bar
@@ -106,7 +111,8 @@ class Demo:
         from edgeseg.export.verify import Check, VerifyOptions, verify_bundle
 
         def show(check: Check) -> None:
-            console.print(f"  {check.state}: {check.name} of {check.subject}: {check.seen}", markup=False)
+            line = f"  {check.state}: {check.name} of {check.subject}: {check.seen}"
+            console.print(line, markup=False, soft_wrap=True)
 
         for bundle in bundles:
             self._say(

@@ -98,8 +98,6 @@ def test_missing_extra_is_one_message(vehicle: Path, tmp_path: Path) -> None:
 
 
 def _skip_without_network(result: subprocess.CompletedProcess[str]) -> None:
-    if result.returncode and any(
-        sign in result.stderr
-        for sign in ("NewConnectionError", "No matching distribution", "ConnectionError")
-    ):
+    """Only a missing network: a requirement that cannot be had is a fault of the project."""
+    if result.returncode and "ConnectionError" in result.stderr:
         pytest.skip("no package index can be reached")
