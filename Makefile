@@ -2,7 +2,8 @@
 #   make demo    everything once, on synthetic street scenes, in minutes
 #   make test    every check that a change has to pass
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# The first that runs: a version manager's shim may be on the PATH and lead nowhere.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgeseg.bundle.manifest import Parity, Precision
@@ -145,11 +145,10 @@ def mean_iou_faults(keras_miou: float, artifact_miou: float, max_drop_points: fl
 
 @dataclass
 class _Side:
-    evaluator: Evaluator
-    agreements: dict[str, float]
+    """What one artifact has given so far; agreements are by sample name."""
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator, self.agreements = evaluator, {}
+    evaluator: Evaluator
+    agreements: dict[str, float] = field(default_factory=dict)
 
     def comparison(self, reference: Evaluation) -> Comparison:
         lowest = min(self.agreements, key=self.agreements.__getitem__)

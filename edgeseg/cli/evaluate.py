@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def evaluate(
     file: Annotated[Path, typer.Argument(help="A .keras file or a bundle, NAME.edgeseg.")],
     data: Annotated[
-        str | None, typer.Option(help="Dataset; by default the one that a .keras file was trained on.")
+        str | None, typer.Option(help="Dataset; by default the one that the model was trained on.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split to score.")] = "val",
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many images only.")] = None,
@@ -94,7 +94,7 @@ def _open_bundle(folder: Path) -> _Model:
         segmenter.height,
         segmenter.width,
         segmenter.runtime_name,
-        None,
+        segmenter.bundle.manifest.lineage.dataset or None,
     )
 
 
@@ -105,7 +105,7 @@ def _dataset_spec(file: Path, data: str | None, model: _Model) -> str:
     if spec is None:
         raise UsageError(
             "--data",
-            expected="labelled data, for a bundle does not name any",
+            expected="labelled data, for the file names none",
             found="none",
             next_step=f"For instance: edgeseg evaluate {file} --data camvid:PATH",
         )

@@ -30,7 +30,7 @@ from edgeseg.labels import LabelSet
 from edgeseg.resize import resize_image, resize_mask
 from edgeseg.training.data.dataset import Dataset, Item
 from edgeseg.training.data.lock import only_one
-from edgeseg.training.data.parallel import Advance, ordered_map
+from edgeseg.training.data.parallel import Advance, ordered_map, require_started
 
 Counts = npt.NDArray[np.int64]
 
@@ -96,7 +96,8 @@ def prepare(
         on_progress: Called with (finished, total); not called when the cache is there already.
 
     Raises:
-        DataError: An image or mask is missing, damaged, or of another size than its partner.
+        DataError: An image or mask is missing, damaged, or of another size than its partner; or a worker
+            process ended, as it does where a script calls this outside ``if __name__ == "__main__":``.
         LabelError: A mask holds ids or colours that the labels do not map.
         UsageError: The size is not positive.
         CacheError: The cache cannot be written, for instance because the disk is full. Nothing is left of it.
@@ -108,10 +109,12 @@ def prepare(
     name = re.sub(r"[^\w-]", "_", f"{dataset.name}-{split}-{height}x{width}")
     folder = root / f"{name}-{_key(items, fingerprint, height, width)}"
     if not folder.exists():
+        require_started()  # before the lock: the parent holds it and waits for this process
         target = _Target(folder, len(items), height, width)
         with _writing_to(root), only_one(folder):
             _build(dataset, split, fingerprint, target, workers, on_progress)
-    return open_cached(folder)
+    # A name or colour may have changed since the split was decoded; its masks hold class ids, not raw ones.
+    return replace(open_cached(folder), labels=replace(dataset.labels, raw_ids={}, raw_colors={}))
 
 
 def default_cache_dir() -> Path:

@@ -55,7 +55,15 @@ def open_camvid(text: str) -> Dataset:
 
 
 def _read_split(file: Path, root: Path) -> list[Item]:
-    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            file,
+            expected="a text file in UTF-8 with lines 'image annotation'",
+            found=str(error),
+            next_step="Copy the file again, or save it as UTF-8.",
+        ) from error
     return [_item(line, f"{file}, line {n}", root) for n, line in enumerate(lines, 1) if line.strip()]
 
 

@@ -140,7 +140,10 @@ class Dataset:
             yield b"" if path is None else _ends(path)
 
     def fingerprint(self, split: str) -> str:
-        """SHA-256 (hex) of a split's names and contents and of the label mapping, the same on any machine.
+        """SHA-256 (hex) of a split: its items' names and contents, and what the class ids mean.
+
+        That is the classes' names in order, the ignore index and the mapping of raw ids or colours. Where the
+        dataset lies, what its label set is called and the colours that classes are drawn in do not count.
 
         Raises:
             DataError: A file is missing.
@@ -189,6 +192,6 @@ def _ends(path: Path) -> bytes:
 
 
 def _mapping(labels: LabelSet) -> bytes:
-    """All that decides which class id a raw pixel becomes."""
-    raw = {str(k): v for k, v in [*sorted(labels.raw_ids.items()), *sorted(labels.raw_colors.items())]}
-    return json.dumps([labels.to_dict(), raw], sort_keys=True).encode()
+    """All that decides which class id a raw pixel becomes, and which class that is."""
+    ids, colors = sorted(labels.raw_ids.items()), sorted(labels.raw_colors.items())
+    return json.dumps([labels.names, labels.ignore_index, ids, colors]).encode()

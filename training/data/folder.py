@@ -19,10 +19,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edgeseg.camera import IMAGE_SUFFIXES
 from edgeseg.errors import DataError
 from edgeseg.labels import LabelSet
 from edgeseg.training.data.dataset import Dataset, Finding, Item
-from edgeseg.training.data.images import IMAGE_SUFFIXES
 from edgeseg.training.data.labels_file import LABELS_FILE, parse_labels, read_labels
 from edgeseg.training.data.pairing import no_samples, pair, require_folder
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from edgeseg.errors import DataError
 from edgeseg.resize import Image
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-
 _PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _PNG_COLOR_TYPE, _PNG_PALETTE = 25, 3
 _JPEG_SIGNATURE, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"

@@ -8,7 +8,7 @@ The whole of it, as an example::
       - road                  # a name alone: raw id = class id, a colour is chosen
       - name: car
         color: [0, 0, 142]    # RGB, 0 to 255
-        raw: [26, 27, 28]     # raw ids in the masks; default: the class id
+        raw: [26, 27, 28]     # raw ids in the masks, -32768 to 65535; default: the class id
     ignore: [255]             # raw ids that no loss or metric counts; default [255],
                               # or none where a class has 255
 
@@ -27,7 +27,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgeseg.errors import DataError
-from edgeseg.labels import IGNORE_INDEX, Color, LabelClass, LabelSet
+from edgeseg.labels import IGNORE_INDEX, RAW_ID_MAX, RAW_ID_MIN, Color, LabelClass, LabelSet
 
 LABELS_FILE = "labels.yaml"
 
@@ -61,6 +61,7 @@ def parse_labels(values: Any, subject: str, default_name: str) -> LabelSet:
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 YamlColor = tuple[Channel, Channel, Channel]
+RawId = Annotated[int, Field(ge=RAW_ID_MIN, le=RAW_ID_MAX)]
 
 
 class ClassEntry(BaseModel):
@@ -70,7 +71,7 @@ class ClassEntry(BaseModel):
 
     name: str
     color: YamlColor | None = None
-    raw: list[int] | None = None
+    raw: list[RawId] | None = None
 
 
 class LabelsFile(BaseModel):
@@ -81,7 +82,7 @@ class LabelsFile(BaseModel):
     name: str | None = None
     masks: Literal["ids", "binary", "colors"] = "ids"
     classes: list[ClassEntry] = Field(min_length=1, max_length=255)
-    ignore: list[int] | list[YamlColor] | None = None
+    ignore: list[RawId] | list[YamlColor] | None = None
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -98,6 +99,9 @@ class LabelsFile(BaseModel):
             raise ValueError(f"raw ids have no meaning with masks: {self.masks}")
         if self.masks == "colors" and any(c.color is None for c in self.classes):
             raise ValueError("masks: colors needs a color for every class")
+        wanted, kind = (tuple, "RGB colours") if self.masks == "colors" else (int, "raw ids")
+        if not all(isinstance(raw, wanted) for raw in self.ignore or []):
+            raise ValueError(f"ignore must hold {kind} with masks: {self.masks}")
         _require_unambiguous(self)
         return self
 

@@ -40,7 +40,8 @@ def ordered_map(
         on_progress: Called after each result.
 
     Raises:
-        DataError: A worker process was killed. Errors of ``function`` come through as they are.
+        DataError: A worker process was killed or could not start. Errors of ``function`` come through as
+            they are.
     """
     count = worker_count(len(items)) if workers is None else workers
     results = map(function, items) if count <= 1 else _in_processes(function, items, count)
@@ -74,9 +75,26 @@ def workers_watched() -> Iterator[None]:
         raise DataError(
             "a worker process",
             expected="it to finish",
-            found="it was killed",
-            next_step="Usually memory ran out: use fewer workers, or a smaller size.",
+            found="it was killed or could not start",
+            next_step="Usually memory ran out: use fewer workers, or a smaller size. A script of your own "
+            "must be a file, and start its work under 'if __name__ == \"__main__\":': workers import it.",
         ) from error
+
+
+def require_started() -> None:
+    """Refuse to work in a worker process that is still importing the script of its parent.
+
+    Raises:
+        DataError: It is: the script does its work when it is imported.
+    """
+    # The mark by which multiprocessing itself refuses to start a process there; it has no public name.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise DataError(
+            "a worker process",
+            expected="to import the script without running it",
+            found="the script's work begun again",
+            next_step="Start the work under 'if __name__ == \"__main__\":'.",
+        )
 
 
 def _in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:

@@ -77,6 +77,31 @@ def test_another_size_mapping_or_content_is_another_cache(make_folder, tmp_path:
     assert path() not in paths
 
 
+def test_a_new_place_or_colour_is_not_decoded_again(make_folder, tmp_path: Path) -> None:
+    root = make_folder(count=2)
+    first = prepare(open_dataset(f"folder:{root}"), "train", 8, 8, cache_dir=tmp_path / "cache")
+    root = root.rename(tmp_path / "moved")
+    (root / "labels.yaml").write_text("classes: [ground, road, {name: car, color: [1, 2, 3]}]")
+    again = prepare(open_dataset(f"folder:{root}"), "train", 8, 8, cache_dir=tmp_path / "cache")
+    assert again.path == first.path
+    assert (again.labels.name, again.labels.classes[2].color) == ("moved", (1, 2, 3))
+
+
+def test_a_script_without_a_main_guard_is_told_so(dataset: Dataset, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from edgeseg.training.data import open_dataset, prepare\n"
+        f"prepare(open_dataset({dataset.spec!r}), 'train', 8, 8, cache_dir=Path(__file__).parent / 'cache',"
+        " workers=2)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 1
+    assert "DataError: a worker process: expected it to finish" in ended.stderr
+    assert "if __name__ ==" in ended.stderr
+    assert left_in(tmp_path / "cache") == []
+
+
 def test_a_cached_split_goes_to_another_process_by_its_path(dataset: Dataset, tmp_path: Path) -> None:
     cached = prepare(dataset, "val", 8, 8, cache_dir=tmp_path / "cache")
     sent = pickle.dumps(cached)

@@ -48,6 +48,12 @@ def test_a_malformed_split_file_is_named_with_its_line(tmp_path: Path) -> None:
         open_dataset(f"camvid:{tmp_path}")
 
 
+def test_a_split_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes("für.png für.png".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.txt: expected a text file in UTF-8"):
+        open_dataset(f"camvid:{tmp_path}")
+
+
 def test_cityscapes_tree_is_paired_by_city_and_frame(tmp_path: Path) -> None:
     for split, city in (("train", "aachen"), ("train", "bonn"), ("val", "ulm")):
         _write_cityscapes(tmp_path, split, city, image=True, mask=True)
@@ -187,16 +193,27 @@ def test_the_fingerprint_follows_contents_and_mapping_but_not_the_place(make_fol
     before = open_dataset(f"folder:{root}").fingerprint("train")
     root.rename(tmp_path / "elsewhere")
     moved = open_dataset(f"folder:{tmp_path / 'elsewhere'}")
-    (moved_labels := tmp_path / "elsewhere" / "labels.yaml").write_text(
-        "{name: yard, classes: [ground, road, car]}"
-    )
-    moved = open_dataset(f"folder:{tmp_path / 'elsewhere'}")
     assert moved.fingerprint("train") == before
     cv2.imwrite(str(moved.items("train")[1].mask), gray(1, 24, 32))
     assert moved.fingerprint("train") != before
-    edited = moved.fingerprint("train")
-    moved_labels.write_text("{name: yard, classes: [ground, road, car], ignore: [254]}")
-    assert open_dataset(f"folder:{tmp_path / 'elsewhere'}").fingerprint("train") != edited
+
+
+def test_the_fingerprint_follows_what_the_ids_mean_but_not_how_they_are_drawn(make_folder) -> None:
+    root = make_folder(count=2)
+
+    def fingerprint(labels: str) -> str:
+        (root / "labels.yaml").write_text(labels)
+        return open_dataset(f"folder:{root}").fingerprint("train")
+
+    plain = fingerprint("classes: [ground, road, car]")
+    assert fingerprint("{name: other, classes: [ground, {name: road, color: [1, 2, 3]}, car]}") == plain
+    others = [
+        "classes: [ground, road, truck]",
+        "classes: [road, ground, car]",
+        "{classes: [ground, road, car], ignore: [254]}",
+        "classes: [ground, road, {name: car, raw: [2, 3]}]",
+    ]
+    assert len({plain, *map(fingerprint, others)}) == 5
 
 
 def test_the_data_path_needs_neither_keras_nor_albumentations() -> None:
