@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.errors import LabelError
+from edgeseg.errors import DataError, LabelError
 
 Color = tuple[int, int, int]
 Mask = npt.NDArray[np.uint8]
 
 IGNORE_INDEX = 255
+# What 16 bits hold, signed or not: masks have no wider ids, and a table of all of them stays small.
+RAW_ID_MIN, RAW_ID_MAX = -(2**15), 2**16 - 1
 _UNMAPPED = -1
 
 
@@ -35,9 +37,12 @@ class LabelSet:
         name: Short name, for instance ``camvid`` or ``cityscapes19``.
         classes: Classes with the ids 0, 1, … in order.
         ignore_index: Mask value that no loss or metric counts.
-        raw_ids: Raw id in the dataset's masks to class id or ``ignore_index``. Empty: the masks hold class
-            ids already. An id that is not listed is an error, never a silent guess.
+        raw_ids: Raw id in the dataset's masks, -32768 to 65535, to class id or ``ignore_index``. Empty: the
+            masks hold class ids already. An id that is not listed is an error, never a silent guess.
         raw_colors: RGB colour in the dataset's masks to class id or ``ignore_index``, for colour masks.
+
+    Raises:
+        LabelError: The classes, the ignore index or the mapping are not as said here.
     """
 
     name: str
@@ -48,6 +53,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         _check_classes(self)
+        _check_mapping(self)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -125,6 +131,26 @@ class LabelSet:
         return cls(str(values["name"]), classes, int(values.get("ignore_index", IGNORE_INDEX)))
 
 
+def require_same_classes(labels: LabelSet, other: LabelSet, subject: str) -> None:
+    """Refuse data whose classes are not a model's: its scores would mean nothing.
+
+    Args:
+        labels: The model's classes.
+        other: Those of the data.
+        subject: What ``other`` belongs to, for the message.
+
+    Raises:
+        DataError: The names differ, or their order.
+    """
+    if labels.names != other.names:
+        raise DataError(
+            subject,
+            expected=f"the model's classes: {', '.join(labels.names)}",
+            found=", ".join(other.names),
+            next_step="Name the dataset whose classes the model was trained on.",
+        )
+
+
 def _class_from_dict(values: Mapping[str, Any]) -> LabelClass:
     red, green, blue = (int(v) for v in values["color"])
     return LabelClass(int(values["id"]), str(values["name"]), (red, green, blue))
@@ -146,7 +172,19 @@ def _check_classes(labels: LabelSet) -> None:
             found=str(labels.ignore_index),
             next_step="Use 255 unless there is a reason not to.",
         )
-    targets = {*labels.raw_ids.values(), *labels.raw_colors.values()} - {*ids, labels.ignore_index}
+
+
+def _check_mapping(labels: LabelSet) -> None:
+    outside = sorted(raw for raw in labels.raw_ids if not RAW_ID_MIN <= raw <= RAW_ID_MAX)
+    if outside:
+        raise LabelError(
+            f"label set {labels.name!r}",
+            expected=f"raw ids from {RAW_ID_MIN} to {RAW_ID_MAX}",
+            found=f"{len(outside)} outside, such as {outside[0]}",
+            next_step="Correct the mapping, or write the masks with 8 or 16 bits.",
+        )
+    valid = {*range(len(labels)), labels.ignore_index}
+    targets = {*labels.raw_ids.values(), *labels.raw_colors.values()} - valid
     if targets:
         raise LabelError(
             f"label set {labels.name!r}",

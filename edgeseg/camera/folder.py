@@ -12,7 +12,7 @@ from edgeseg.camera.base import Frame, to_rgb
 from edgeseg.errors import SourceError
 from edgeseg.resize import Image
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 ASSUMED_FPS = 10.0
 
 

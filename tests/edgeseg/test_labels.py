@@ -87,6 +87,17 @@ def test_ignore_index_is_no_class_and_fits_a_byte(ignore: int) -> None:
         two_classes(ignore_index=ignore)
 
 
+@pytest.mark.parametrize("raw", [-32769, 65536, 2**40])
+def test_raw_ids_are_those_of_16_bits(raw: int) -> None:
+    with pytest.raises(LabelError, match=f"raw ids from -32768 to 65535, found 1 outside, such as {raw}"):
+        two_classes(raw_ids={0: 0, raw: 1})
+
+
+def test_the_widest_raw_ids_are_read() -> None:
+    labels = two_classes(raw_ids={-32768: 0, 65535: 1})
+    assert labels.encode_ids(np.array([[65535, -32768]], np.int32)).tolist() == [[1, 0]]
+
+
 def test_mapping_to_a_class_that_does_not_exist() -> None:
     with pytest.raises(LabelError, match=r"mapping to \[5\]"):
         two_classes(raw_ids={1: 5})

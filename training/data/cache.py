@@ -258,10 +258,7 @@ def _key(items: Sequence[Item], fingerprint: str, height: int, width: int) -> st
 def _require_positive(height: int, width: int) -> None:
     if height < 1 or width < 1:
         raise UsageError(
-            "size",
-            expected="a positive height and width",
-            found=f"{height}x{width}",
-            next_step="Correct --size.",
+            "size", expected="a positive size", found=f"{height}x{width}", next_step="Correct --size."
         )
 
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.errors import CacheError, DataError, LabelError
+from edgeseg.errors import CacheError, DataError, LabelError, UsageError
 from edgeseg.training.data import Dataset, cache, open_dataset, prepare
 from edgeseg.training.data.cache import open_cached
 
@@ -216,6 +216,11 @@ def test_a_really_full_disk_leaves_nothing(
     with pytest.raises(CacheError, match="No space left on device"):
         prepare(dataset, "train", 256, 256, cache_dir=tiny_disk, workers=workers)
     assert left_in(tiny_disk) == []
+
+
+def test_a_size_of_nothing_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a positive size, found 0x8"):
+        prepare(dataset, "train", 0, 8, cache_dir=tmp_path / "cache")
 
 
 def test_a_place_that_is_no_folder_is_named(dataset: Dataset, tmp_path: Path) -> None:
