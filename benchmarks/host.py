@@ -43,10 +43,11 @@ def describe_host() -> Host:
     import numpy as np
 
     import edgeseg
+    from edgeseg.runtimes.choice import available_cores
 
     return Host(
         cpu=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=available_cores(),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         system=f"{_distribution()}, {platform.system()} {platform.release()}",
         machine=platform.machine(),

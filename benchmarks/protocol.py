@@ -47,8 +47,9 @@ class Loaded:
 class ColdStart:
     """Milliseconds from starting a process to its first mask, with the files in the system's cache.
 
-    ``process``: to the first line of Python. ``imports``: NumPy, OpenCV and the runtime. ``load``: reading,
-    hashing and loading the bundle, and its golden self-test. ``first_mask``: decoding and segmenting a frame.
+    ``process``: to the first line of Python. ``imports``: NumPy, OpenCV and edgeseg. ``load``: the
+    runtime's own import, reading, hashing and loading the bundle, and its golden self-test. ``first_mask``:
+    decoding and segmenting a frame.
     """
 
     process: float

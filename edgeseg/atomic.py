@@ -1,4 +1,7 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all.
+
+What the operating system refuses, there or while the caller writes, becomes an ``OutputError``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgeseg.errors import OutputError
+
 
 @contextmanager
 def atomic_folder(destination: Path) -> Iterator[Path]:
@@ -16,30 +21,39 @@ def atomic_folder(destination: Path) -> Iterator[Path]:
 
     It stands beside the destination, so that the last step is one rename on one file system. A destination
     that exists is replaced only then. Every file is flushed to the disk before the rename.
+
+    Raises:
+        OutputError: It cannot be written.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
     staging = _beside(destination)
-    staging.mkdir()
-    try:
-        yield staging
-        for path in [*staging.rglob("*"), staging]:
-            _fsync(path)
-        _replace_folder(staging, destination)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    with _refused(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir()
+        try:
+            yield staging
+            for path in [*staging.rglob("*"), staging]:
+                _fsync(path)
+            _replace_folder(staging, destination)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
 
 
 @contextmanager
 def atomic_file(destination: Path) -> Iterator[Path]:
-    """The path of a staging file, with the destination's suffix, that replaces ``destination`` at the end."""
+    """The path of a staging file, with the destination's suffix, that replaces ``destination`` at the end.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     staged = StagedFile(destination)
-    try:
-        yield staged.path
-        staged.commit()
-    except BaseException:
-        staged.discard()
-        raise
+    with _refused(destination):
+        try:
+            yield staged.path
+            staged.commit()
+        except BaseException:
+            staged.discard()
+            raise
 
 
 class StagedFile:
@@ -47,21 +61,46 @@ class StagedFile:
 
     Attributes:
         path: The staging file's path; whoever made this object writes to it.
+
+    Raises:
+        OutputError: Its folder cannot be made.
     """
 
     def __init__(self, destination: Path) -> None:
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        with _refused(destination):
+            destination.parent.mkdir(parents=True, exist_ok=True)
         self.path = _beside(destination)
         self._destination = destination
 
     def commit(self) -> None:
-        """Flush the staging file to the disk and put it in the destination's place."""
-        _fsync(self.path)
-        self.path.replace(self._destination)
+        """Flush the staging file to the disk and put it in the destination's place.
+
+        Raises:
+            OutputError: It cannot be.
+        """
+        with _refused(self._destination):
+            _fsync(self.path)
+            self.path.replace(self._destination)
 
     def discard(self) -> None:
         """Remove the staging file; harmless after :meth:`commit`, and twice."""
         self.path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """See that files can be written to ``folder``, before work that may take long; nothing is left of it.
+
+    Raises:
+        OutputError: They cannot.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    probe = _beside(folder / "probe")
+    with _refused(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for path in made:
+            path.rmdir()
 
 
 def write_text(destination: Path, text: str) -> None:
@@ -70,8 +109,19 @@ def write_text(destination: Path, text: str) -> None:
         staging.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def _refused(destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError.of(destination, error) from error
+
+
 def _beside(destination: Path) -> Path:
-    return destination.with_name(f".{destination.stem}.{uuid.uuid4().hex[:8]}.part{destination.suffix}")
+    # Not with_name, which refuses "." and "/": those are refused as places.
+    return destination.parent / f".{destination.stem}.{uuid.uuid4().hex[:8]}.part{destination.suffix}"
 
 
 def _replace_folder(staging: Path, destination: Path) -> None:

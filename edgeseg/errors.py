@@ -3,7 +3,8 @@
     EdgesegError                    1  unexpected
     ├── UsageError                  2  an argument, option or name
     │   ├── UnknownNameError           a model, loss, dataset, runtime or target that does not exist
-    │   └── MissingExtraError          an optional part of the installation is not there
+    │   ├── MissingExtraError          an optional part of the installation is not there
+    │   └── OutputError                a file or folder that cannot be written where it was asked for
     ├── TrainingError               1  a run that cannot go on: collapsed, not finite
     ├── DataError                   3  a dataset, image, mask or label file
     │   ├── LabelError                 ids or colours that the label set does not map
@@ -87,6 +88,25 @@ class MissingExtraError(UsageError):
             found="it is not installed",
             next_step=f"Install it with: pip install 'edgeseg[{extra}]'",
         )
+
+
+class OutputError(UsageError, OSError):
+    """Still an ``OSError``, with its ``errno``: a caller who knows more of the place can say more."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> OutputError:
+        made = cls(
+            path,
+            expected="a place that can be written",
+            found=error.strerror or type(error).__name__,
+            next_step="Name another place, or check its permissions and the free space.",
+        )
+        made.errno, made.strerror = error.errno, error.strerror
+        return made
+
+    def __str__(self) -> str:
+        # Not OSError's own, which knows no more than the number.
+        return str(self.args[0])
 
 
 class TrainingError(EdgesegError):

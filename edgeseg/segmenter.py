@@ -12,11 +12,7 @@ import numpy as np
 from edgeseg.atomic import atomic_file
 from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.bundle.manifest import GOLDEN_NAME
-from edgeseg.errors import (
-    GoldenMismatchError,
-    InferenceError,
-    UsageError,
-)
+from edgeseg.errors import GoldenMismatchError, InferenceError, UsageError
 from edgeseg.labels import LabelSet, Mask
 from edgeseg.metrics import agreement
 from edgeseg.overlay import draw_overlay
@@ -50,7 +46,7 @@ class Segmentation:
         timings: Where the time went.
         captured_ns: When the frame was captured, on the clock of :func:`time.monotonic_ns`.
         finished_ns: When the mask was finished, on the same clock.
-        valid: Whether the mask may be acted on; the camera loop clears it on masks that are too old.
+        valid: Whether the mask may be acted on; the camera loop clears it on masks that it hands on too old.
     """
 
     frame: Image
@@ -160,6 +156,14 @@ class Segmenter:
     @property
     def threads(self) -> int:
         return self._runtime.threads
+
+    @property
+    def build_note(self) -> str | None:
+        """What is still to be built on the device for the bundle's first runtime, where another one runs."""
+        manifest = self.bundle.manifest
+        if manifest.build.state == "complete" or self.runtime_name == manifest.runtime.names[0]:
+            return None
+        return f"{self.runtime_name} runs, not {manifest.runtime.names[0]}: {manifest.build.note}"
 
     def __call__(self, frame: Image, *, captured_ns: int | None = None) -> Segmentation:
         """Segment a frame ``uint8 [H, W, 3]`` RGB of any size.

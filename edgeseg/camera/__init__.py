@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeseg.camera.base import Frame, Source
 from edgeseg.camera.folder import IMAGE_SUFFIXES, ImageFolder, read_image
-from edgeseg.camera.live import STREAM_SCHEMES, LiveCamera
+from edgeseg.camera.live import STREAM_SCHEMES, LiveCamera, without_password
 from edgeseg.camera.video import VideoFile
 from edgeseg.errors import SourceError
 
@@ -18,8 +18,10 @@ __all__ = [
     "LiveCamera",
     "Source",
     "VideoFile",
+    "is_live",
     "open_source",
     "read_image",
+    "without_password",
 ]
 
 
@@ -35,12 +37,21 @@ def open_source(text: str) -> Source:
     """
     if "://" in text:
         return _open_stream(text)
-    if re.fullmatch(r"\d+|/dev/video\d+", text):
+    if _is_device(text):
         return LiveCamera.device(text)
     path = Path(text)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageFolder(path)
     return VideoFile(path)
+
+
+def is_live(text: str) -> bool:
+    """Whether ``text`` names a camera or a stream; nothing is opened."""
+    return _is_device(text) or text.lower().startswith(tuple(f"{scheme}://" for scheme in STREAM_SCHEMES))
+
+
+def _is_device(text: str) -> bool:
+    return re.fullmatch(r"\d+|/dev/video\d+", text) is not None
 
 
 def _open_stream(address: str) -> Source:

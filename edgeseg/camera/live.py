@@ -72,7 +72,7 @@ class LiveCamera:
             READ_TIMEOUT_MS,
         ]
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
-        name = _without_password(address)
+        name = without_password(address)
         return cls(name, _opened(capture, name, f"no video there within {OPEN_TIMEOUT_MS // 1000} s"))
 
     def read(self) -> Frame | None:
@@ -111,5 +111,7 @@ def _opened(capture: cv2.VideoCapture, name: str, why_not: str) -> cv2.VideoCapt
     return capture
 
 
-def _without_password(address: str) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", address)
+def without_password(address: str) -> str:
+    """The address as it may be shown and written down; any other text as it is."""
+    # To the last @ of the host part: a password may hold one itself.
+    return re.sub(r"://[^/\s]*@", "://…@", address)

@@ -75,7 +75,10 @@ def main() -> None:
         app()
     except EdgesegError as error:
         _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        # Typer makes this of Ctrl-C, and says nothing.
+        if end.code != EXIT_INTERRUPTED:
+            raise
         _fail("interrupted", EXIT_INTERRUPTED, debug)
     except Exception as error:
         hint = "This is a fault of edgeseg: add --debug and report what it shows."

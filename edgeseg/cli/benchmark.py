@@ -51,24 +51,25 @@ def benchmark(
     Each bundle runs in a process of its own, in rounds that take turns. The whole path counts: decoding a
     JPEG frame, resizing, inference, and the class map back at the frame's size.
     """
-    import sys
 
+    from edgeseg.atomic import check_writable
     from edgeseg.benchmarks.latency import Options
     from edgeseg.benchmarks.measure import benchmark_bundles, check_latency
     from edgeseg.benchmarks.output import write_numbers
     from edgeseg.bundle import Bundle
-    from edgeseg.cli.console import done, print_json, progress_bar
+    from edgeseg.cli.console import command_line, done, print_json, progress_bar
 
     options = Options(frames, rounds, warmup, threads, cold_starts, runtime, precision)
     opened = [Bundle.open(path) for path in bundles]
     dataset = _open_data(data)
     encoded = timed_frames(opened, dataset, split, source)
     folder = out or _new_folder(opened)
+    check_writable(folder)
     result = benchmark_bundles(
         opened,
         encoded,
         options,
-        command=" ".join(["edgeseg", *sys.argv[1:]]),
+        command=command_line(),
         labelled=labelled_split(dataset, split, samples) if dataset else None,
         progress=progress_bar,
     )
@@ -78,9 +79,9 @@ def benchmark(
         print_json(result.to_dict())
     else:
         _show(result)
+    done(folder, f"edgeseg run {bundles[0]} --source VIDEO.mp4 --sink overlay.mp4")
     if max_latency_ms is not None:
         check_latency(result, max_latency_ms)
-    done(folder, f"edgeseg run {bundles[0]} --source VIDEO.mp4 --sink overlay.mp4")
 
 
 def _open_data(data: str | None) -> Dataset | None:

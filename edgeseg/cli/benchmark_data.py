@@ -39,11 +39,13 @@ def benchmark_data(
     """
     import tempfile
 
+    from edgeseg.atomic import check_writable
     from edgeseg.benchmarks.data_path import HEADER, rows, write_data_path
     from edgeseg.benchmarks.host import describe_host
     from edgeseg.cli.console import done, parse_size, print_json, print_table
 
     height, width = parse_size(size)
+    check_writable(out.parent)
     # Before anything is drawn: its own work must not count as the machine's load.
     host = describe_host()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,12 +91,11 @@ def _dataset(data: str | None, images: int, folder: Path) -> Dataset:
 def _measure(
     dataset: Dataset, height: int, width: int, settings: dict[str, Any], host: Host, cache: Path
 ) -> DataPathResult:
-    import sys
     import time
     from datetime import datetime, timezone
 
     from edgeseg.benchmarks.data_path import DataPathResult, measure_throughput
-    from edgeseg.cli.console import progress_bar
+    from edgeseg.cli.console import command_line, progress_bar
     from edgeseg.training.data import prepare
 
     start = time.monotonic()
@@ -106,7 +107,7 @@ def _measure(
         throughputs = measure_throughput(contenders, settings["rounds"], on_progress=advance)
     return DataPathResult(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=" ".join(["edgeseg", *sys.argv[1:]]),
+        command=command_line(),
         host=host,
         images=_describe(dataset),
         settings=settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,19 @@ def done(path: Path | str, next_command: str | None = None) -> None:
         console.print(f"Next:    {next_command}", soft_wrap=True, markup=False)
 
 
+def command_line() -> str:
+    """This process's command, to be typed again; credentials in addresses are left out."""
+    from edgeseg.camera import without_password
+
+    return shlex.join(["edgeseg", *map(without_password, sys.argv[1:])])
+
+
+def note(text: str | None) -> None:
+    """A remark that does not stop anything; nothing where there is none."""
+    if text:
+        console.print(f"Note:    {text}", soft_wrap=True, markup=False)
+
+
 def percent(share: float | None) -> str:
     """A share from 0 to 1 in points with one decimal; ``n/a`` where there is none."""
     return "n/a" if share is None or share != share else f"{100 * share:.1f}"
@@ -74,10 +88,13 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UsageError: It is something else.
     """
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", text)
+    match = re.fullmatch(r"([1-9]\d*)[xX×]([1-9]\d*)", text)
     if not match:
         raise UsageError(
-            "--size", expected="HxW, for instance 256x512", found=repr(text), next_step="Correct it."
+            "--size",
+            expected="HxW, for instance 256x512",
+            found=repr(text),
+            next_step="Correct it.",
         )
     return int(match[1]), int(match[2])
 

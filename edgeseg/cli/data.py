@@ -116,10 +116,16 @@ def synthesize(
 ) -> None:
     """Draw street scenes with their masks, as PNG files that cityscapes8, 7 and 19 read."""
     from edgeseg.cli import console
+    from edgeseg.errors import UsageError
     from edgeseg.training.data.synthetic import open_synthetic, write_cityscapes
 
     height, width = console.parse_size(size)
-    dataset = open_synthetic(f"train={train},val={val},size={height}x{width},seed={seed}")
+    try:
+        dataset = open_synthetic(f"train={train},val={val},size={height}x{width},seed={seed}")
+    except UsageError as error:  # the other options have their limits above
+        raise UsageError(
+            "--size", expected="a size that scenes are drawn in", found=error.found, next_step="Correct it."
+        ) from error
     with console.progress_bar("Drawing") as advance:
         scenes = write_cityscapes(dataset, out, on_progress=advance)
     if as_json:

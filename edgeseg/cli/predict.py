@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def predict(
     bundle: BundleArgument,
-    source: Annotated[Path, typer.Argument(help="An image, a folder of images, or a video.")],
+    source: Annotated[str, typer.Argument(help="An image, a folder of images, or a video.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.  [default: runs/predict/SOURCE]")
     ] = None,
@@ -31,16 +31,21 @@ def predict(
     --every-frame --sink FILE.mp4.
     """
     from edgeseg.camera import ImageFolder, open_source
-    from edgeseg.cli.console import done, print_json
+    from edgeseg.cli.console import done, note, print_json
     from edgeseg.segmenter import load
 
-    folder = out or Path("runs") / "predict" / source.stem
+    _refuse_live(source)
+    folder = out or Path("runs") / "predict" / Path(source).stem
     with load(bundle, runtime=runtime, threads=threads, precision=precision) as segmenter:
-        frames = open_source(str(source))
-        if isinstance(frames, ImageFolder):
-            written = _predict_images(segmenter, frames, source, folder)
-        else:
-            written = _predict_video(segmenter, frames, folder)
+        frames = open_source(source)
+        try:
+            if isinstance(frames, ImageFolder):
+                written = _predict_images(segmenter, frames, Path(source), folder)
+            else:
+                written = _predict_video(segmenter, frames, folder)
+        finally:
+            frames.close()
+        note(segmenter.build_note)
     if json:
         print_json(written)
     done(folder, f"edgeseg run {bundle} --source CAMERA_OR_VIDEO --sink overlay.mp4")
@@ -64,12 +69,9 @@ def _predict_video(segmenter: Segmenter, video: Source, folder: Path) -> list[di
     from edgeseg.cli.console import track
 
     written = []
-    try:
-        for frame in track(iter(video.read, None), "Predicting", video.frame_count):
-            path = folder / f"{frame.index:06d}.png"
-            written.append(_save(segmenter(frame.image), path, f"{video.name}#{frame.index}"))
-    finally:
-        video.close()
+    for frame in track(iter(video.read, None), "Predicting", video.frame_count):
+        path = folder / f"{frame.index:06d}.png"
+        written.append(_save(segmenter(frame.image), path, f"{video.name}#{frame.index}"))
     return written
 
 
@@ -81,6 +83,19 @@ def _save(segmentation: Segmentation, path: Path, source: str) -> dict[str, Any]
         "overlay": str(overlay),
         "shares": {name: round(share, 4) for name, share in segmentation.shares().items()},
     }
+
+
+def _refuse_live(source: str) -> None:
+    from edgeseg.camera import is_live, without_password
+    from edgeseg.errors import UsageError
+
+    if is_live(source):
+        raise UsageError(
+            without_password(source),
+            expected="an image, a folder of images or a video, which end",
+            found="a camera or stream",
+            next_step="Use 'edgeseg run' with --source for it.",
+        )
 
 
 def _check_names(paths: list[Path], source: Path, folder: Path) -> None:

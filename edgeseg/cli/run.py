@@ -25,7 +25,7 @@ def run(
         typer.Option("--every-frame", help="Of a file: segment every frame in order, as fast as it goes."),
     ] = False,
     max_age_ms: Annotated[
-        float | None, typer.Option(help="Mark masks that are older than this as not valid.")
+        float | None, typer.Option(min=0, help="Mark masks that are older than this as not valid.")
     ] = None,
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
@@ -37,14 +37,20 @@ def run(
 
     Ctrl-C and SIGTERM end it cleanly: the video is finished and the report printed.
     """
+    from contextlib import ExitStack
+
     from edgeseg.camera import open_source
     from edgeseg.cli.console import console
-    from edgeseg.loop import open_sink, run_loop, stop_on_signals
+    from edgeseg.loop import choose_mode, open_sink, run_loop, stop_on_signals
     from edgeseg.segmenter import load
 
     with load(bundle, runtime=runtime, threads=threads, precision=precision) as segmenter:
-        frames = open_source(source)
-        masks = open_sink(sink, frames.fps)
+        with ExitStack() as opened:
+            frames = open_source(source)
+            opened.callback(frames.close)
+            choose_mode(frames, every_frame)  # refused before the sink makes anything
+            masks = open_sink(sink, frames.fps)
+            opened.pop_all()  # the loop closes both, and knows whether a camera still hangs
         with stop_on_signals() as stop, console.status("starting") as line:
             result = run_loop(
                 segmenter,
@@ -61,15 +67,15 @@ def run(
 def _finish(bundle: Path, result: LoopReport, report: Path | None, json: bool) -> None:
     """The report, whatever happened; then what went wrong, if anything did."""
     from edgeseg.atomic import write_text
-    from edgeseg.cli.console import done, print_json
+    from edgeseg.cli.console import done, note, print_json
 
-    if report:
-        write_text(report, result.to_json())
     if json:
         print_json(result.to_dict())
     else:
         _print_report(result)
+    note(result.build_note)
     if report:
+        write_text(report, result.to_json())
         done(report)
     if result.output:
         done(result.output, f"edgeseg benchmark {bundle}")
@@ -88,7 +94,7 @@ def _describe(status: LoopStatus) -> str:
 def _print_report(result: LoopReport) -> None:
     from edgeseg.cli.console import print_table
 
-    times = {**result.stages, "age at publishing": result.age}
+    times = {**result.stages, "age of the finished mask": result.age, "age at the sink": result.age_at_sink}
     print_table(
         f"{result.bundle} on {result.source}: {result.mode}, {result.runtime}, {result.threads} thread(s)",
         ("milliseconds", "p50", "p90", "p99", "p99.9", "max"),

@@ -25,7 +25,7 @@ class Counts:
         overwritten: Replaced by a newer frame before inference could take them.
         stale: Older than two frame periods when inference took them, and thrown away.
         segmented: Given a mask.
-        late: Given a mask that was older than ``max_age_ms``; it was published as not valid.
+        late: Given to the sink as not valid, since the mask was older than ``max_age_ms`` by then.
         written: Taken by the sink; where it was slower than the masks came, fewer than ``segmented``.
     """
 
@@ -55,14 +55,17 @@ class LoopReport:
     """The whole run.
 
     Args:
+        build_note: What is still to be built on the device before the bundle's first runtime can run it,
+            where another one ran here; else ``None``.
         mode: ``live`` and ``real-time`` let the newest frame win; ``every-frame`` drops none.
         ended: Why it ended.
         error: What went wrong, where something did. The sink was finished all the same.
         seconds: From the first frame to the last mask.
         fps: Masks a second.
         stages: Milliseconds of each of ``STAGES``; ``wait`` is from capture to inference less decoding.
-        age: Milliseconds from capture to the moment the mask was published. With ``every-frame`` it says how
+        age: Milliseconds from capture to the finished mask, of every mask. With ``every-frame`` it says how
             long frames queued, not how old a picture of the road is.
+        age_at_sink: Milliseconds from capture to the moment the sink was given the mask, of those it took.
         max_overdue_ms: By how much the oldest mask exceeded its own inference plus two frame periods; 0 or
             less means that none did. ``None`` with ``every-frame``.
     """
@@ -71,6 +74,7 @@ class LoopReport:
     digest: str
     runtime: str
     threads: int
+    build_note: str | None
     source: str
     source_fps: float
     frame_size: tuple[int, int]
@@ -84,6 +88,7 @@ class LoopReport:
     counts: Counts
     stages: dict[str, Summary]
     age: Summary
+    age_at_sink: Summary
     max_overdue_ms: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,6 +98,7 @@ class LoopReport:
             "digest": self.digest,
             "runtime": self.runtime,
             "threads": self.threads,
+            "build_note": self.build_note,
             "source": self.source,
             "source_fps": self.source_fps,
             "frame_size": list(self.frame_size),
@@ -106,6 +112,7 @@ class LoopReport:
             "counts": asdict(self.counts),
             "stages_ms": {name: summary.to_dict() for name, summary in self.stages.items()},
             "age_ms": self.age.to_dict(),
+            "age_at_sink_ms": self.age_at_sink.to_dict(),
             "max_overdue_ms": None if self.max_overdue_ms is None else round(self.max_overdue_ms, 3),
         }
 

@@ -10,9 +10,9 @@ from edgeseg.camera import Source
 from edgeseg.errors import EdgesegError, SourceError, UsageError
 from edgeseg.loop.capture import Capture, Captured
 from edgeseg.loop.channel import ChannelClosedError
-from edgeseg.loop.publish import Publisher
+from edgeseg.loop.publish import Finished, Publisher
 from edgeseg.loop.report import Counts, Ended, LoopReport, LoopStatus, Mode
-from edgeseg.loop.sinks import Published, Sink
+from edgeseg.loop.sinks import Sink
 from edgeseg.loop.tally import Tally
 from edgeseg.segmenter import Segmentation, Segmenter
 
@@ -38,15 +38,15 @@ def run_loop(
 
     Capture and sink have a thread each; inference runs in the caller's. The newest frame wins: a frame that
     inference has no time for is overwritten by the next, and one older than two frame periods is thrown
-    away, so that no mask is ever older than two periods and its own inference. Files are played at their
-    own rate, as if they were a camera.
+    away, so that no mask is older than two periods and its own inference when it is finished. A sink that is
+    too slow for all masks is given the newest. Files are played at their own rate, as if they were a camera.
 
     Args:
         segmenter: A loaded bundle.
         source: An open source; it is closed at the end.
         sink: Where the masks go; it is finished and closed at the end.
         every_frame: Segment every frame of a file in order, as fast as it goes, and drop none.
-        max_age_ms: Masks older than this when they are finished are published with ``valid=False``.
+        max_age_ms: Masks older than this when the sink is given them are given with ``valid=False``.
         on_status: Called about twice a second, from the caller's thread.
         stop: Set it from another thread or a signal handler to end the loop.
 
@@ -57,7 +57,9 @@ def run_loop(
     Raises:
         UsageError: ``every_frame`` with a live source, whose frames do not wait.
     """
-    return _Run(segmenter, source, sink, _mode(source, every_frame), max_age_ms, on_status, stop).complete()
+    return _Run(
+        segmenter, source, sink, choose_mode(source, every_frame), max_age_ms, on_status, stop
+    ).complete()
 
 
 class _Run:
@@ -80,25 +82,27 @@ class _Run:
         self._on_status = on_status
         self._stop = stop or threading.Event()
         self._capture = Capture(source, mode)
-        self._publisher = Publisher(sink, mode)
+        self._publisher = Publisher(sink, mode, max_age_ms)
         stale_ms = None if mode == "every-frame" else STALE_PERIODS * 1000 / source.fps
-        self._tally = Tally(stale_ms, max_age_ms)
+        self._tally = Tally(stale_ms)
         self._status_due = time.monotonic()
         self._error: EdgesegError | None = None
 
     def complete(self) -> LoopReport:
         """Everything, from the first frame to the report."""
-        with self._publisher:
-            with self._capture:
-                try:
-                    self._pump()
-                except EdgesegError as error:
-                    self._error = error
-            # Pictures are held to the source's time; every frame needs none, and ends with its last.
-            every_frame = self._mode == "every-frame"
-            self._publisher.finish(self._tally.segmented if every_frame else self._capture.positions)
-        if not self._capture.running:
-            self._source.close()
+        try:
+            with self._publisher:
+                with self._capture:
+                    try:
+                        self._pump()
+                    except EdgesegError as error:
+                        self._error = error
+                # Pictures are held to the source's time; every frame needs none, and ends with its last.
+                every_frame = self._mode == "every-frame"
+                self._publisher.finish(self._tally.segmented if every_frame else self._capture.positions)
+        finally:
+            if not self._capture.running:
+                self._source.close()
         return self._report()
 
     def _pump(self) -> None:
@@ -109,8 +113,8 @@ class _Run:
             started_ns = time.monotonic_ns()
             frame = captured.frame
             segmentation = self._segmenter(frame.image, captured_ns=frame.captured_ns)
-            segmentation = self._tally.count(captured, started_ns, segmentation)
-            self._publisher.publish(Published(segmentation, captured.position, self._caption(segmentation)))
+            self._tally.count(captured, started_ns, segmentation)
+            self._publisher.publish(Finished(segmentation, captured.position, self._figures(segmentation)))
             self._tell_status(captured.position)
 
     def _frames(self) -> Iterator[Captured]:
@@ -129,9 +133,8 @@ class _Run:
             elif time.monotonic() - last > STALL_SECONDS:
                 raise _stalled(self._source)
 
-    def _caption(self, segmentation: Segmentation) -> str:
-        infer = f"inference {segmentation.timings.infer_ms:.0f} ms   {self._tally.fps:.1f} fps"
-        return infer if self._mode == "every-frame" else f"age {segmentation.age_ms:.0f} ms   {infer}"
+    def _figures(self, segmentation: Segmentation) -> str:
+        return f"inference {segmentation.timings.infer_ms:.0f} ms   {self._tally.fps:.1f} fps"
 
     def _tell_status(self, position: int) -> None:
         now = time.monotonic()
@@ -156,6 +159,7 @@ class _Run:
             digest=self._segmenter.bundle.digest,
             runtime=self._segmenter.runtime_name,
             threads=self._segmenter.threads,
+            build_note=self._segmenter.build_note,
             source=self._source.name,
             source_fps=self._source.fps,
             frame_size=self._source.frame_size,
@@ -172,16 +176,22 @@ class _Run:
                 overwritten=capture.frames.overwritten,
                 stale=tally.stale,
                 segmented=tally.segmented,
-                late=tally.late,
+                late=publisher.late,
                 written=publisher.written,
             ),
             stages={name: durations.summary() for name, durations in stages.items()},
             age=tally.age.summary(),
+            age_at_sink=publisher.age.summary(),
             max_overdue_ms=tally.max_overdue_ms,
         )
 
 
-def _mode(source: Source, every_frame: bool) -> Mode:
+def choose_mode(source: Source, every_frame: bool) -> Mode:
+    """How a source's frames are taken.
+
+    Raises:
+        UsageError: ``every_frame`` with a live source, whose frames do not wait.
+    """
     if every_frame and source.live:
         raise UsageError(
             "--every-frame",

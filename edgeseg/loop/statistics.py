@@ -26,7 +26,7 @@ class Summary:
     max: float
 
     def to_dict(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in asdict(self).items()}
+        return {name.replace("p999", "p99.9"): round(value, 3) for name, value in asdict(self).items()}
 
 
 class Durations:

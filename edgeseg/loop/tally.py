@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from edgeseg.loop.capture import Captured
 from edgeseg.loop.statistics import Durations
@@ -17,19 +16,16 @@ class Tally:
 
     Args:
         stale_ms: Frames older than this before inference are stale; ``None``: none ever is.
-        max_age_ms: Masks older than this are late; ``None``: none ever is.
     """
 
-    def __init__(self, stale_ms: float | None, max_age_ms: float | None) -> None:
+    def __init__(self, stale_ms: float | None) -> None:
         self.stale = 0
         self.segmented = 0
-        self.late = 0
         self.age = Durations()
         self.stages = {name: Durations() for name in ("decode", "wait", "resize", "infer", "post")}
         self.max_overdue_ms: float | None = None
         self.last_age_ms = 0.0
         self._stale_ms = stale_ms
-        self._max_age_ms = max_age_ms
         self._started_ns = time.monotonic_ns()
         self._last_ns = self._started_ns
 
@@ -49,20 +45,11 @@ class Tally:
         self.stale += stale
         return stale
 
-    def count(self, captured: Captured, started_ns: int, segmentation: Segmentation) -> Segmentation:
-        """Count a mask at the moment it is published; gives it back, marked if it is late."""
+    def count(self, captured: Captured, started_ns: int, segmentation: Segmentation) -> None:
+        """Count a mask at the moment it is finished, before it is handed to the sink."""
         self._last_ns = time.monotonic_ns()
         self.segmented += 1
         age_ms = (self._last_ns - captured.frame.captured_ns) / _NS_PER_MS
-        self._add_times(captured, started_ns, segmentation, age_ms)
-        if self._max_age_ms is None or age_ms <= self._max_age_ms:
-            return segmentation
-        self.late += 1
-        return replace(segmentation, valid=False)
-
-    def _add_times(
-        self, captured: Captured, started_ns: int, segmentation: Segmentation, age_ms: float
-    ) -> None:
         timings = segmentation.timings
         self.last_age_ms = age_ms
         self.age.add(age_ms)

@@ -53,7 +53,7 @@ def choose_threads(threads: int | None = None) -> int:
         UsageError: It is less than 1.
     """
     if threads is None:
-        return min(_cores(), MAX_DEFAULT_THREADS)
+        return min(available_cores(), MAX_DEFAULT_THREADS)
     if threads < 1:
         raise UsageError("threads", expected="1 or more", found=str(threads), next_step="Correct it.")
     return threads
@@ -85,5 +85,6 @@ def _nothing_fits(
     )
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

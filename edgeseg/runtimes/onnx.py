@@ -18,9 +18,8 @@ from edgeseg.runtimes.base import (
     installed_version,
     raw_output,
 )
+from edgeseg.runtimes.onnx_wire import has_external_data
 
-# The key "location" as protobuf writes it: only a tensor whose data is in another file has one.
-_EXTERNAL_DATA = b"\x0a\x08location"
 _ERRORS_ONLY = 3
 
 
@@ -85,7 +84,16 @@ class OnnxModel:
 
 
 def _refuse_external_data(source: str, data: bytes) -> None:
-    if _EXTERNAL_DATA in data:
+    try:
+        external = has_external_data(data)
+    except ValueError as error:
+        raise BundleError(
+            source,
+            expected="an ONNX model",
+            found=f"damaged bytes ({error})",
+            next_step="Export the bundle again.",
+        ) from error
+    if external:
         raise UnsafeModelError(
             source,
             expected="a model that holds all of its data",

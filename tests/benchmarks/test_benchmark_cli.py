@@ -60,6 +60,15 @@ def test_numbers_are_written_where_nothing_can_be_drawn(bundle: Path, tmp_path: 
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.md"}
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
+    bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    ran = _edgeseg("benchmark", bundle, "--frames", "1000000", "--out", tmp_path / "file")
+    assert ran.returncode == 2
+    assert "a place that can be written" in ran.stderr
+
+
 def test_folders_get_numbers_and_the_table_is_shown(bundle: Path, tmp_path: Path) -> None:
     for expected in ("toy", "toy-2"):
         ran = _edgeseg("benchmark", bundle, *QUICK, cwd=tmp_path)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from edgeseg.atomic import atomic_file, atomic_folder, write_text
+from edgeseg.atomic import atomic_file, atomic_folder, check_writable, write_text
+from edgeseg.errors import OutputError
 
 
 class Interrupted(BaseException):
@@ -54,3 +57,34 @@ def test_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
         staging.write_text("half")
         raise Interrupted
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+@pytest.mark.parametrize("place", ["file/a.txt", "folder", "/proc/none/a.txt", "", "/"])
+def test_a_place_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("a file")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(OutputError, match="expected a place that can be written") as caught:
+        write_text(Path(place), "text")
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith(str(Path(place)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_the_errno_is_kept(tmp_path: Path) -> None:
+    """The cache tells a full disk from the rest by it."""
+    with pytest.raises(OSError, match="No space left") as caught, atomic_folder(tmp_path / "result"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_asking_whether_a_place_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "deep")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("a file")
+    for place in (tmp_path / "file", tmp_path / "file" / "deep", Path("/proc/none")):
+        with pytest.raises(OutputError):
+            check_writable(place)

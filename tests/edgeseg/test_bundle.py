@@ -272,6 +272,26 @@ def _short() -> bytes:
     return file.getvalue()
 
 
+def _repacked(compression: int) -> bytes:
+    whole = io.BytesIO(_golden(np.zeros((2, 32, 64, 3), np.uint8), np.zeros((2, 32, 64), np.uint8)))
+    file = io.BytesIO()
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w", compression) as archive:
+        for name in source.namelist():
+            archive.writestr(name, source.read(name))
+    return file.getvalue()
+
+
+def _encrypted() -> bytes:
+    """The flag alone: zipfile asks for a password before it reads anything."""
+    data = bytearray(_repacked(zipfile.ZIP_STORED))
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = data.find(header)
+        while place >= 0:
+            data[place + flags] |= 1
+            place = data.find(header, place + 4)
+    return bytes(data)
+
+
 _FRAMES, _MASKS = np.zeros((2, 32, 64, 3), np.uint8), np.zeros((2, 32, 64), np.uint8)
 
 
@@ -292,11 +312,23 @@ _FRAMES, _MASKS = np.zeros((2, 32, 64, 3), np.uint8), np.zeros((2, 32, 64), np.u
         _golden(np.zeros((MAX_GOLDEN_FRAMES + 1, 32, 64, 3), np.uint8), _MASKS),
         _bomb(),
         _short(),
+        _repacked(zipfile.ZIP_LZMA),
+        _repacked(zipfile.ZIP_BZIP2),
+        _encrypted(),
     ],
 )
 def test_golden_archives_that_do_not_fit(make_bundle: Any, golden: bytes) -> None:
     with pytest.raises(GoldenMismatchError, match=r"golden\.npz"):
         Bundle.open(make_bundle(golden=golden)).golden()
+
+
+@pytest.mark.parametrize("bytes_allowed", [2 * 32 * 64 * 3 - 1, 2 * 32 * 64 * 4 - 1])
+def test_golden_arrays_have_a_limit_each_and_together(
+    make_bundle: Any, monkeypatch: pytest.MonkeyPatch, bytes_allowed: int
+) -> None:
+    monkeypatch.setattr("edgeseg.bundle.golden.MAX_GOLDEN_BYTES", bytes_allowed)
+    with pytest.raises(GoldenMismatchError, match="larger than"):
+        Bundle.open(make_bundle(golden=_golden(_FRAMES, _MASKS))).golden()
 
 
 def test_golden_frames_and_masks(bundle: Path) -> None:

@@ -86,6 +86,8 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         (["--source", "VIDEO", "--runtime", "coreml"], 2, "coreml"),
         (["--source", "VIDEO", "--precision", "int4"], 2, "int4"),
         (["--source", "VIDEO", "--threads", "0"], 2, "threads"),
+        (["--source", "VIDEO", "--max-age-ms", "-1"], 2, "max-age-ms"),
+        (["--source", "VIDEO", "--report", "."], 2, "a place that can be written"),
         ([], 2, "--source"),
     ],
 )
@@ -127,6 +129,40 @@ def test_a_source_that_breaks_still_gives_a_report_and_a_video(
     assert values["ended"] == "failed"
     assert "4.png" in values["error"]
     assert len(read_video(out)[0]) == 4
+
+
+def test_the_report_is_printed_where_its_file_cannot_be_written(bundle: Path, video: Path) -> None:
+    done = edgeseg("run", bundle, "--source", video, "--every-frame", "--json", "--report", video.parent)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["counts"]["segmented"] == 30
+    assert f"{video.parent}: expected a place that can be written" in done.stderr
+
+
+def test_what_is_still_to_be_built_is_told(make_bundle: Any, video: Path, tmp_path: Path) -> None:
+    runtime = {"names": ("tensorrt", "onnx"), "verified_with": {}}
+    build = {"state": "engine-not-built", "note": "Build the engine on the device."}
+    bundle = make_bundle("jetson", runtime=runtime, build=build)
+    ran = edgeseg("run", bundle, "--source", video, "--every-frame", "--json")
+    assert json.loads(ran.stdout)["build_note"].endswith("Build the engine on the device.")
+    predicted = edgeseg("predict", bundle, video, "--out", tmp_path / "out")
+    for done in (ran, predicted):
+        assert done.returncode == 0, done.stderr
+        assert "Build the engine on the device." in done.stderr
+
+
+def test_an_interrupt_is_told() -> None:
+    code = (
+        "import os, signal, sys; from edgeseg.cli import app; "
+        "app.app.command('wait')(lambda: os.kill(os.getpid(), signal.SIGINT)); "
+        "sys.argv = ['edgeseg', 'wait', *sys.argv[1:]]; app.main()"
+    )
+    for debug in ((), ("--debug",)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *debug], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 130
+        assert done.stderr.endswith("edgeseg: error: interrupted\n")
+        assert ("KeyboardInterrupt" in done.stderr) == bool(debug)
 
 
 # predict
@@ -188,6 +224,31 @@ def test_an_unreadable_image_is_named(bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 7
     assert "bad.png" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/deep", "/proc/none"])
+def test_results_that_cannot_be_written(bundle: Path, video: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = edgeseg("predict", bundle, video, "--out", place, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a place that can be written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("0", "0"), ("/dev/video7", "/dev/video7"), ("rtsp://me:se@cret@cam/1", "rtsp://…@cam/1")],
+)
+def test_live_sources_are_for_run(bundle: Path, source: str, said: str) -> None:
+    done = edgeseg("predict", bundle, source)
+    assert done.returncode == 2
+    assert f"error: {said}: expected" in done.stderr
+    assert "edgeseg run" in done.stderr
+
+
+def test_an_address_is_not_taken_for_a_path(bundle: Path) -> None:
+    done = edgeseg("predict", bundle, "ftp://host/drive.mp4")
+    assert done.returncode == 7
+    assert "ftp://" in done.stderr
 
 
 # info

@@ -55,7 +55,7 @@ def test_in_real_time_no_age_grows_past_two_periods_and_an_inference(
     report = run_loop(segmenter, source, open_sink(str(tmp_path / "out.mp4"), source.fps))
     assert report.counts.overwritten > 50
     assert report.max_overdue_ms is not None
-    assert report.max_overdue_ms < 1.0
+    assert report.max_overdue_ms < 5
     assert report.age.max < 2 * PERIOD_MS + report.stages["infer"].max + PERIOD_MS
     frames, fps = read_video(tmp_path / "out.mp4")
     assert (len(frames), fps) == (221, 25.0)

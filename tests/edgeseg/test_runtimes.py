@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from edgeseg.errors import (
 )
 from edgeseg.runtimes import RUNTIMES
 from edgeseg.runtimes.choice import MAX_DEFAULT_THREADS, choose_model, choose_threads
+from edgeseg.runtimes.onnx_wire import has_external_data
 
 
 @pytest.fixture(params=["onnx", "litert"])
@@ -116,14 +118,105 @@ def test_a_graph_of_another_shape_than_the_manifest_says(make_bundle: Any, make_
             load(make_bundle(name, model=model))
 
 
-def test_onnx_with_data_in_another_file_is_refused(make_bundle: Any, make_onnx: Any) -> None:
+def _outside(tensor: TensorProto) -> TensorProto:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return tensor
+
+
+def _tensor() -> TensorProto:
+    return _outside(helper.make_tensor("evil", TensorProto.UINT8, [1], b"x", raw=True))
+
+
+def _in_initializer(model: onnx.ModelProto) -> None:
+    _outside(model.graph.initializer[0])
+
+
+def _in_sparse_initializer(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add().values.CopyFrom(_tensor())
+
+
+def _in_attribute(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Constant", [], ["evil"], value=_tensor()))
+
+
+def _in_subgraph(model: onnx.ModelProto) -> None:
+    inner = helper.make_graph([], "inner", [], [], initializer=[_tensor()])
+    outer = helper.make_graph([helper.make_node("If", ["c"], ["d"], then_branch=inner)], "outer", [], [])
+    model.graph.node.append(helper.make_node("If", ["a"], ["b"], then_branch=outer))
+
+
+def _in_function(model: onnx.ModelProto) -> None:
+    node = helper.make_node("Constant", [], ["evil"], value=_tensor())
+    model.functions.append(helper.make_function("own", "f", [], ["evil"], [node], []))
+
+
+def _by_location_alone(model: onnx.ModelProto) -> None:
+    _outside(model.graph.initializer[0]).ClearField("external_data")
+
+
+def _by_data_alone(model: onnx.ModelProto) -> None:
+    _outside(model.graph.initializer[0]).ClearField("data_location")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _in_initializer,
+        _in_sparse_initializer,
+        _in_attribute,
+        _in_subgraph,
+        _in_function,
+        _by_location_alone,
+        _by_data_alone,
+    ],
+)
+def test_onnx_with_data_in_another_file_is_refused(
+    make_bundle: Any, make_onnx: Any, change: Callable[[onnx.ModelProto], None]
+) -> None:
     model = onnx.load_from_string(make_onnx(32, 64))
-    weights = model.graph.initializer[0]
-    weights.ClearField("raw_data")
-    weights.data_location = TensorProto.EXTERNAL
-    weights.external_data.add(key="location", value="/etc/passwd")
+    change(model)
     with pytest.raises(UnsafeModelError, match="another file"):
         load(make_bundle(model=model.SerializeToString()))
+
+
+def test_lengths_written_in_more_bytes_than_needed_hide_nothing(make_bundle: Any, make_onnx: Any) -> None:
+    """Protobuf reads ``88 00`` as 8, so that no pattern of bytes finds the key "location"."""
+    whole = onnx.load_from_string(make_onnx(32, 64))
+    entry = b"\x0a\x88\x00location" + b"\x12\x0b/etc/passwd"
+    graph = b"\x2a" + _sized(b"\x6a" + _sized(entry))
+    data = whole.SerializeToString() + b"\x3a" + _sized(graph)
+    assert onnx.load_from_string(data).graph.initializer[-1].external_data[0].key == "location"
+    with pytest.raises(UnsafeModelError, match="another file"):
+        load(make_bundle(model=data))
+
+
+def _sized(data: bytes) -> bytes:
+    return bytes([len(data)]) + data
+
+
+def test_the_word_location_elsewhere_is_no_data(make_bundle: Any, make_onnx: Any) -> None:
+    model = onnx.load_from_string(make_onnx(32, 64))
+    model.metadata_props.add(key="location", value="somewhere")
+    load(make_bundle(model=model.SerializeToString())).close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x3a\x7f",  # longer than the file
+        b"\x3a\x03\x0a\x05x",  # longer than the message around it
+        b"\x08\x80",  # a number without its end
+        b"\x08" + b"\xff" * 10 + b"\x01",  # a number without end
+        b"\x00\x00",  # field number 0
+        b"\x0b",  # a group
+        b"\xba\x80\x80\x80\x70\x00",  # a tag of more than 32 bits
+    ],
+)
+def test_bytes_that_are_no_protobuf(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"number|reaches past|wire type"):
+        has_external_data(data)
 
 
 def test_onnx_with_custom_operations_is_refused(make_bundle: Any, make_onnx: Any) -> None:

@@ -118,3 +118,12 @@ def test_shares_of_the_picture(segmenter: Any) -> None:
     frame = np.zeros((32, 64, 3), np.uint8)
     frame[:, :16, 2] = 200
     assert segmenter(frame).shares() == {"red": 0.75, "blue": 0.25}
+
+
+def test_a_note_says_what_is_still_to_be_built(make_bundle: Any) -> None:
+    runtime = {"names": ("tensorrt", "onnx"), "verified_with": {}}
+    build = {"state": "engine-not-built", "note": "Build the engine on the device."}
+    with edgeseg.load(make_bundle("jetson", runtime=runtime, build=build)) as segmenter:
+        assert segmenter.build_note == "onnx runs, not tensorrt: Build the engine on the device."
+    with edgeseg.load(make_bundle("x86")) as segmenter:
+        assert segmenter.build_note is None

@@ -26,7 +26,7 @@ def publish(bundle: Path) -> Any:
 
         def make(position: int, level: int = 100, size: tuple[int, int] = (64, 128)) -> Published:
             frame = np.full((*size, 3), level, np.uint8)
-            return Published(segmenter(frame), position, "age 1 ms")
+            return Published(segmenter(frame), position, 1.0, "age 1 ms")
 
         yield make
 

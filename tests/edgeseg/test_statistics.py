@@ -42,3 +42,10 @@ def test_percentiles_never_exceed_the_maximum() -> None:
     durations.add(10.001)
     summary = durations.summary()
     assert summary.p50 <= summary.p999 <= summary.max == 10.001
+
+
+def test_percentiles_are_written_by_the_names_that_benchmarks_use() -> None:
+    from edgeseg.benchmarks.summary import summarise
+
+    written = set(Durations().summary().to_dict())
+    assert written - {"count"} == set(summarise([np.ones(3)]).to_dict()) - {"jitter"}

@@ -16,13 +16,16 @@ class Published:
     """A mask on its way out.
 
     Args:
-        segmentation: The mask, with its frame.
+        segmentation: The mask, with its frame. ``valid`` is decided at the moment the sink is given it.
         position: The frame's place on the source's time line, in frame periods from 0. It only grows.
+        age_ms: How old the picture is at that moment: from capture to the sink, in milliseconds. The
+            segmentation's own age ends with the finished mask.
         caption: A line of figures for pictures that people look at.
     """
 
     segmentation: Segmentation
     position: int
+    age_ms: float
     caption: str
 
     def picture(self) -> Image:
