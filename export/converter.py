@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgeseg.bundle.manifest import Output
-from edgeseg.errors import ConversionError
+from edgeseg.errors import ConversionError, MissingExtraError
 from edgeseg.export.progress import Advance
 
 if TYPE_CHECKING:
     import keras
+
+EXTRA = "export"
+"""The extra of the installation that brings all converters."""
 
 _STDOUT, _STDERR = 1, 2
 _MESSAGE_LENGTH = 400
@@ -60,6 +64,21 @@ def signature_of(model: keras.Model, output: Output) -> Signature:
             next_step="Build it with edgeseg.training.models.build_model, which keeps to this contract.",
         )
     return Signature(given[1], given[2], made[3], output)
+
+
+def require_installed(what: str, packages: Iterable[str]) -> None:
+    """Find out before the slow part whether everything that it imports is there.
+
+    Args:
+        what: Who needs it, for the message.
+        packages: Names as in ``import NAME``.
+
+    Raises:
+        MissingExtraError: One of them is not installed.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError.of(what, package, EXTRA)
 
 
 class Capture:
@@ -109,23 +128,31 @@ def quiet() -> Iterator[Capture]:
 def converting(what: str, advice: str) -> Iterator[Capture]:
     """Run a converter in the block: silent when it works, and one clear message when it fails.
 
+    All that the converter wrote is a note of the error: a traceback shows it.
+
     Args:
         what: The conversion, for the message, for instance ``conversion to LiteRT int8``.
         advice: What to do if it fails, as a full sentence.
 
     Raises:
         ConversionError: The block raised; the message holds the converter's last one.
+        MissingExtraError: A package that the converter imports is not installed.
     """
     with quiet() as capture:
         try:
             yield capture
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of(what, str(error.name), EXTRA) from error
         except Exception as error:
-            raise ConversionError(
+            log = capture.text()
+            failed = ConversionError(
                 what,
                 expected="the converter to finish",
-                found=_last_message(error, capture.text()),
+                found=_last_message(error, log),
                 next_step=advice,
-            ) from error
+            )
+            failed.add_note(f"The converter said:\n{log.strip() or 'nothing'}")
+            raise failed from error
 
 
 def _point_output_at(stdout: int, stderr: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -37,6 +38,8 @@ _TOOLS = (
     "tensorflow", "tensorflow-cpu", "tf2onnx",
 )  # fmt: skip
 
+_MEASURED_ON = {"dataset", "split", "samples", "fingerprint"}
+
 UNMEASURED = Parity(
     runtime="", samples=0, agreement=0, keras_miou=0, miou=0, drop_points=0, class_drop_points={},
     max_drop_points=0,
@@ -46,7 +49,7 @@ UNMEASURED = Parity(
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an export comes from and what it is measured on, with its fingerprints."""
+    """Where an export comes from: the model, its classes and graph, and what int8 was calibrated on."""
 
     lineage: Lineage
     labels: LabelSet
@@ -89,7 +92,7 @@ def manifest_of(
         runtime=RuntimeSpec(names=plan.format.runtimes, verified_with=_verified_with(parities)),
         lineage=origin.lineage,
         calibration=origin.calibration,
-        build=_build_state(plan),
+        build=_build_state(name, plan),
     )
 
 
@@ -108,7 +111,7 @@ def report_of(
         "created": manifest.created,
         "target": manifest.target,
         "output": manifest.output.kind,
-        "measured_on": {"split": plan.options.split, "samples_at_most": plan.options.samples},
+        "measured_on": manifest.models[0].parity.model_dump(include=_MEASURED_ON),
         "gate": {
             "passed": not any(faults.values()),
             "max_drop_points": plan.options.max_drop_points,
@@ -149,12 +152,14 @@ def _verified_with(parities: Mapping[str, Parity]) -> dict[str, str]:
     return {name: RUNTIMES[name].version() or "unknown" for name in names}
 
 
-def _build_state(plan: Plan) -> Build:
-    if plan.target.builds_engine:
-        return Build(
-            state="engine-not-built",
-            note="No TensorRT engine is in this bundle: engines are tied to GPU and TensorRT version. "
-            f"Build one on the device: trtexec --onnx=model.{plan.precisions[0]}.onnx --stronglyTyped "
-            f"--saveEngine=model.{plan.precisions[0]}.engine",
-        )
-    return Build(state="complete")
+def _build_state(name: str, plan: Plan) -> Build:
+    if not plan.target.builds_engine:
+        return Build(state="complete")
+    file, engine = f"model.{plan.precisions[0]}.onnx", shlex.quote(f"../{name}.engine")
+    return Build(
+        state="engine-not-built",
+        note="No TensorRT engine is in this bundle: engines are tied to GPU and TensorRT version. Build one "
+        f"on the device, in the bundle's folder: trtexec --onnx={file} --stronglyTyped "
+        f"--saveEngine={engine} (beside the bundle, because a bundle with a file that its manifest does not "
+        "name is refused).",
+    )

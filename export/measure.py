@@ -34,17 +34,17 @@ def loaded(bundle: Bundle, *, self_test: bool) -> Iterator[dict[str, Segmenter]]
 def compare_with_keras(
     source: Source,
     segmenters: Mapping[str, Segmenter],
-    split: str,
     limit: int,
     stage: Stage,
 ) -> dict[str, Comparison]:
-    """Every segmenter beside the Keras model on at most ``limit`` samples, spread over a split.
+    """Every segmenter beside the Keras model on at most ``limit`` samples, spread over the source's split.
 
     Raises:
         DataError: The split is empty or cannot be read.
     """
     from edgeseg.training.predictor import keras_predictor
 
+    split = source.measured_on.split
     items = spread(source.dataset.items(split), limit)
     height, width = source.model.input_shape[1:3]
     with stage(f"Comparing with Keras on {split}") as advance:
@@ -54,5 +54,5 @@ def compare_with_keras(
             (source.dataset.read(item) for item in items),
             source.labels,
             (height, width),
-            lambda finished, _: advance(finished, len(items)),
+            lambda finished: advance(finished, len(items)),
         )

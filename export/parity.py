@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgeseg.bundle.manifest import Parity, Precision
 from edgeseg.errors import DataError
 from edgeseg.evaluation import Evaluation, Evaluator, Predictor, Sample
-from edgeseg.export.progress import Advance, ignore
+from edgeseg.export.selection import MeasuredOn
 from edgeseg.labels import LabelSet
 from edgeseg.metrics import agreement
 from edgeseg.resize import resize_image
@@ -58,7 +58,9 @@ class Comparison:
             for name, drop in zip(labels.names, drops, strict=True)
         }
 
-    def parity(self, labels: LabelSet, runtime: str, max_drop_points: float) -> Parity:
+    def parity(
+        self, labels: LabelSet, runtime: str, max_drop_points: float, measured_on: MeasuredOn
+    ) -> Parity:
         """What the manifest holds of it."""
         return Parity(
             runtime=runtime,
@@ -69,6 +71,9 @@ class Comparison:
             drop_points=self.drop_points,
             class_drop_points=self.class_drop_points(labels),
             max_drop_points=max_drop_points,
+            dataset=measured_on.dataset,
+            split=measured_on.split,
+            fingerprint=measured_on.fingerprint,
         )
 
     def to_dict(self, labels: LabelSet) -> dict[str, Any]:
@@ -89,8 +94,7 @@ def compare(
     samples: Iterable[Sample],
     labels: LabelSet,
     size: tuple[int, int],
-    on_sample: Advance = ignore,
-    total: int = 0,
+    on_sample: Callable[[int], None] | None = None,
 ) -> dict[str, Comparison]:
     """Predict every sample with Keras once and with each artifact, in one pass.
 
@@ -100,7 +104,7 @@ def compare(
         samples: Labelled images at the label's size.
         labels: Their classes.
         size: The models' input height and width in pixels.
-        on_sample: Told after each sample, out of ``total``.
+        on_sample: Told after each sample how many are done.
 
     Raises:
         DataError: There is no sample, or no labelled pixel in any of them.
@@ -115,9 +119,10 @@ def compare(
             mask = predict(image)
             sides[name].evaluator.add(sample, mask)
             sides[name].agreements[sample.name] = agreement(mask, expected)
-        on_sample(index, total)
+        if on_sample:
+            on_sample(index)
     reference = keras_side.result()
-    _refuse_unlabelled(reference)
+    refuse_unlabelled(reference)
     return {name: side.comparison(reference) for name, side in sides.items()}
 
 
@@ -143,6 +148,21 @@ def mean_iou_faults(keras_miou: float, artifact_miou: float, max_drop_points: fl
     ]
 
 
+def refuse_unlabelled(evaluation: Evaluation) -> None:
+    """Refuse scores of samples in which there was nothing to score.
+
+    Raises:
+        DataError: No pixel of any sample is labelled.
+    """
+    if math.isnan(evaluation.label_scores.miou):
+        raise DataError(
+            "the samples that accuracy is measured on",
+            expected="at least one labelled pixel",
+            found=f"none in {evaluation.samples} samples",
+            next_step="Run 'edgeseg data check' on the dataset.",
+        )
+
+
 @dataclass
 class _Side:
     """What one artifact has given so far; agreements are by sample name."""
@@ -154,13 +174,3 @@ class _Side:
         lowest = min(self.agreements, key=self.agreements.__getitem__)
         mean = sum(self.agreements.values()) / len(self.agreements)
         return Comparison(mean, self.agreements[lowest], lowest, reference, self.evaluator.result())
-
-
-def _refuse_unlabelled(evaluation: Evaluation) -> None:
-    if math.isnan(evaluation.label_scores.miou):
-        raise DataError(
-            "the samples that accuracy is measured on",
-            expected="at least one labelled pixel",
-            found=f"none in {evaluation.samples} samples",
-            next_step="Run 'edgeseg data check' on the dataset.",
-        )

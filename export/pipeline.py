@@ -11,14 +11,14 @@ from edgeseg.bundle import Bundle, Manifest
 from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME, Parity
 from edgeseg.errors import AccuracyGateError
 from edgeseg.export.artifacts import Artifact, make_artifacts
-from edgeseg.export.converter import Signature, signature_of
+from edgeseg.export.converter import Signature, require_installed, signature_of
 from edgeseg.export.describe import Origin, manifest_of, report_of
 from edgeseg.export.golden import golden_archive, golden_frames
 from edgeseg.export.measure import compare_with_keras, loaded
 from edgeseg.export.parity import Comparison, faults_of
 from edgeseg.export.plan import ExportOptions, Plan, notes_of, plan_of, rejected_path
 from edgeseg.export.progress import Stage, silent
-from edgeseg.export.selection import CalibrationSet, calibration_set
+from edgeseg.export.selection import CalibrationSet, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
 from edgeseg.export.writer import write_bundle
 
@@ -45,14 +45,16 @@ def export_model(
         stage: Told about each long step.
 
     Raises:
-        UsageError: An option, the checkpoint's path, or the place to write to.
+        UsageError: An option, the checkpoint's path, a missing package, or the place to write to.
         DataError: The checkpoint is damaged, or the dataset unreadable or of other classes.
         ConversionError: A converter failed.
         AccuracyGateError: An artifact differs too much; no bundle is left, only ``NAME.rejected.json``.
     """
     plan = plan_of(options)
+    require_installed(f"exporting to {plan.format.name}", plan.format.packages)
     source = open_source(checkpoint, data, options.split, stage)
     destination = plan.destination(source.name)
+    replaces = destination.exists()
     signature = signature_of(source.model, plan.output)
     calibration = _calibrate(plan, source, signature, stage)
     frames = calibration.frames if calibration else None
@@ -74,6 +76,8 @@ def export_model(
         manifest = write_bundle(destination, manifest, members, _self_test)
         advance(1, 1)
     notes = notes_of(plan, described.samples if described else None)
+    if replaces:
+        notes.append(f"The older bundle {destination} was replaced.")
     return ExportResult(destination, manifest, measured.comparisons, notes)
 
 
@@ -87,9 +91,10 @@ class _Measured:
 def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -> CalibrationSet | None:
     if "int8" not in plan.precisions:
         return None
-    count = plan.options.calibration_samples
+    split, count = source.train_split, plan.options.calibration_samples
+    refuse_overlap(source.dataset, (split, count), (source.measured_on.split, plan.options.samples))
     with stage("Reading calibration images") as advance:
-        return calibration_set(source.dataset, count, signature.height, signature.width, advance)
+        return calibration_set(source.dataset, split, count, signature.height, signature.width, advance)
 
 
 def _in_memory(destination: Path, draft: Manifest, artifacts: Sequence[Artifact]) -> Bundle:
@@ -100,12 +105,14 @@ def _in_memory(destination: Path, draft: Manifest, artifacts: Sequence[Artifact]
 def _measure(draft: Bundle, source: Source, options: ExportOptions, stage: Stage) -> _Measured:
     spec = draft.manifest.input
     with loaded(draft, self_test=False) as segmenters:
-        comparisons = compare_with_keras(source, segmenters, options.split, options.samples, stage)
+        comparisons = compare_with_keras(source, segmenters, options.samples, stage)
         parities = {
-            file: comparison.parity(source.labels, segmenters[file].runtime_name, options.max_drop_points)
+            file: comparison.parity(
+                source.labels, segmenters[file].runtime_name, options.max_drop_points, source.measured_on
+            )
             for file, comparison in comparisons.items()
         }
-        frames = golden_frames(source.dataset, options.split, spec.height, spec.width)
+        frames = golden_frames(source.dataset, source.measured_on.split, spec.height, spec.width)
         golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters.values()})
     return _Measured(comparisons, parities, golden)
 

@@ -8,9 +8,9 @@ from typing import get_args
 
 from edgeseg.bundle.manifest import MANIFEST_NAME, Output, Precision
 from edgeseg.errors import UnknownNameError, UsageError
+from edgeseg.export import defaults
 from edgeseg.export.targets import Format, Target, target_named
 
-DEFAULT_OUT = Path("runs/export")
 SUFFIX = ".edgeseg"
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 FEW_CALIBRATION_SAMPLES = 100
@@ -26,22 +26,22 @@ class ExportOptions:
         precision: ``fp32``, ``fp16`` or ``int8``; by default the target's.
         output: ``mask``, ``logits`` or ``mask+confidence``.
         max_drop_points: mIoU that an artifact may lose against Keras at label resolution, in points.
-        split: The split that accuracy and parity are measured on.
+        split: The split to measure accuracy and parity on; by default the one the run was validated on.
         samples: At most so many samples of it, spread evenly.
-        calibration_samples: Images of the training split that int8 is calibrated on.
+        calibration_samples: Images of the run's training split that int8 is calibrated on.
         out: The folder for the bundle, or the bundle itself where it ends in ``.edgeseg``.
-        name: The bundle's name without suffix; by default from model, target and precision.
+        name: The bundle's name; by default from model, target and precision. Not where ``out`` names it.
     """
 
-    target: str = "x86"
+    target: str = defaults.TARGET
     format: str | None = None
     precision: str | None = None
-    output: str = "mask"
-    max_drop_points: float = 1.0
-    split: str = "val"
-    samples: int = 256
-    calibration_samples: int = 128
-    out: Path = DEFAULT_OUT
+    output: str = defaults.OUTPUT
+    max_drop_points: float = defaults.MAX_DROP_POINTS
+    split: str | None = None
+    samples: int = defaults.SAMPLES
+    calibration_samples: int = defaults.CALIBRATION_SAMPLES
+    out: Path = defaults.OUT
     name: str | None = None
 
 
@@ -65,7 +65,8 @@ class Plan:
         if out.suffix != SUFFIX:
             usual = self.format is self.target.formats[0]
             parts = [model, self.target.name, *([] if usual else [self.format.name]), self.precisions[0]]
-            out = out / f"{self.options.name or '-'.join(parts)}{SUFFIX}"
+            name = (self.options.name or "-".join(parts)).removesuffix(SUFFIX)
+            out = out / f"{name}{SUFFIX}"
         if out.exists() and not (out / MANIFEST_NAME).is_file():
             raise UsageError(
                 out,
@@ -89,6 +90,13 @@ def plan_of(options: ExportOptions) -> Plan:
             expected="0 or more points of mIoU",
             found=str(options.max_drop_points),
             next_step="Correct it.",
+        )
+    if options.name and options.out.suffix == SUFFIX:
+        raise UsageError(
+            f"--name {options.name}",
+            expected=f"an --out that is a folder, for {options.out} is a name already",
+            found="both",
+            next_step="Leave one of them out.",
         )
     _check_count("--samples", options.samples)
     _check_count("--calibration-samples", options.calibration_samples)

@@ -12,7 +12,8 @@ from edgeseg.errors import DataError, MissingExtraError, UsageError
 from edgeseg.export.converter import quiet
 from edgeseg.export.describe import tool_versions
 from edgeseg.export.progress import Stage
-from edgeseg.labels import LabelSet
+from edgeseg.export.selection import MeasuredOn, chosen_split
+from edgeseg.labels import LabelSet, require_same_classes
 from edgeseg.training.data import open_dataset
 from edgeseg.training.data.dataset import Dataset
 
@@ -26,25 +27,27 @@ _UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Source:
-    """A Keras model (float32, for inference) with the dataset of its classes."""
+    """A Keras model (float32, for inference) with the dataset of its classes, and the splits to use of it."""
 
     name: str
     model: keras.Model
     dataset: Dataset
     lineage: Lineage
+    train_split: str
+    measured_on: MeasuredOn
 
     @property
     def labels(self) -> LabelSet:
         return self.dataset.labels
 
 
-def open_source(checkpoint: Path, data: str | None, split: str, stage: Stage) -> Source:
+def open_source(checkpoint: Path, data: str | None, split: str | None, stage: Stage) -> Source:
     """Load a ``.keras`` file and open the dataset that it is measured on.
 
     Args:
         checkpoint: The file.
         data: The dataset; by default the one that the model was trained on.
-        split: The split whose fingerprint goes into the lineage.
+        split: The split to measure on; by default the one that the run was validated on.
         stage: Told about the loading.
 
     Raises:
@@ -65,8 +68,16 @@ def open_source(checkpoint: Path, data: str | None, split: str, stage: Stage) ->
         advance(1, 1)
     dataset = open_dataset(data or _trained_on(checkpoint, info))
     _check_classes(checkpoint, model, info, dataset)
-    name = info.model if info else checkpoint.stem
-    return Source(name, model, dataset, _lineage(checkpoint, name, info, dataset, split))
+    recipe = info.recipe if info else {}
+    measured = chosen_split(dataset, split, recipe.get("val_split"), "val")
+    return Source(
+        name=info.model if info else checkpoint.stem,
+        model=model,
+        dataset=dataset,
+        lineage=_lineage(checkpoint, info),
+        train_split=chosen_split(dataset, None, recipe.get("train_split"), "train"),
+        measured_on=MeasuredOn(dataset.spec, measured, dataset.fingerprint(measured)),
+    )
 
 
 def file_sha256(path: Path) -> str:
@@ -102,32 +113,23 @@ def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:
 def _check_classes(
     checkpoint: Path, model: keras.Model, info: CheckpointInfo | None, dataset: Dataset
 ) -> None:
-    labels = dataset.labels
-    trained = info.label_set() if info else None
-    if trained is not None and trained.names != labels.names:
-        raise DataError(
-            f"dataset {dataset.spec}",
-            expected=f"the classes of {checkpoint}: {', '.join(trained.names)}",
-            found=", ".join(labels.names),
-            next_step="Name the dataset that the model was trained on.",
-        )
-    if model.output_shape[-1] != len(labels):
+    if info is not None:
+        require_same_classes(info.label_set(), dataset.labels, f"dataset {dataset.spec}")
+    if model.output_shape[-1] != len(dataset.labels):
         raise DataError(
             f"dataset {dataset.spec}",
             expected=f"{model.output_shape[-1]} classes, as many as {checkpoint} gives",
-            found=str(len(labels)),
+            found=str(len(dataset.labels)),
             next_step="Name the dataset that the model was trained on.",
         )
 
 
-def _lineage(
-    checkpoint: Path, name: str, info: CheckpointInfo | None, dataset: Dataset, split: str
-) -> Lineage:
+def _lineage(checkpoint: Path, info: CheckpointInfo | None) -> Lineage:
     return Lineage(
-        model=name,
+        model=info.model if info else checkpoint.stem,
         recipe_hash=info.recipe_hash if info else _UNKNOWN,
-        dataset=dataset.spec,
-        dataset_fingerprint=dataset.fingerprint(split),
+        dataset=info.dataset if info else _UNKNOWN,
+        dataset_fingerprint=info.dataset_fingerprint if info else _UNKNOWN,
         keras_file_sha256=file_sha256(checkpoint),
         tools=tool_versions(),
     )

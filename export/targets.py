@@ -16,12 +16,14 @@ class Format:
         name: What ``--format`` calls it.
         suffix: The file's suffix, which is also the format's name in the manifest.
         runtimes: Runtimes that can run it on the target, best first.
+        packages: What an export imports to make the file and to run it, as in ``import NAME``.
         qdq: For ONNX, which of ``RECIPES`` makes its int8 file.
     """
 
     name: str
     suffix: str
     runtimes: tuple[str, ...]
+    packages: tuple[str, ...]
     qdq: str = ""
 
 
@@ -82,9 +84,10 @@ class Target:
         )
 
 
-_LITERT = Format("litert", "tflite", ("litert",))
-_ONNX = Format("onnx", "onnx", ("onnx",), qdq="onnxruntime")
-_TENSORRT = Format("onnx", "onnx", ("tensorrt", "onnx"), qdq="tensorrt")
+_ONNX_PACKAGES = ("tensorflow", "tf2onnx", "onnx", "onnxslim", "onnxruntime")
+_LITERT = Format("litert", "tflite", ("litert",), ("tensorflow", "ai_edge_litert"))
+_ONNX = Format("onnx", "onnx", ("onnx",), _ONNX_PACKAGES, qdq="onnxruntime")
+_TENSORRT = Format("onnx", "onnx", ("tensorrt", "onnx"), _ONNX_PACKAGES, qdq="tensorrt")
 
 TARGETS: dict[str, Target] = {
     target.name: target

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgeseg.bundle import Bundle, ModelFile
-from edgeseg.errors import AccuracyGateError, DataError, EdgesegError
+from edgeseg.errors import AccuracyGateError, EdgesegError
 from edgeseg.evaluation import Evaluator
 from edgeseg.export.converter import quiet
 from edgeseg.export.measure import compare_with_keras, loaded
 from edgeseg.export.parity import faults_of, mean_iou_faults
-from edgeseg.export.progress import Stage, silent
-from edgeseg.export.selection import spread
+from edgeseg.export.progress import Advance, Stage, silent
+from edgeseg.export.selection import chosen_split, spread
 from edgeseg.export.source import file_sha256, open_source
+from edgeseg.labels import require_same_classes
 from edgeseg.resize import resize_image
 from edgeseg.runtimes import RUNTIMES
 from edgeseg.segmenter import Segmenter, load
 from edgeseg.training.data import open_dataset
-from edgeseg.training.data.dataset import Dataset
+from edgeseg.training.data.dataset import Dataset, Item
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,16 @@ class VerifyOptions:
         against: The ``.keras`` file to compare with, pixel by pixel.
         data: The dataset to measure on; with ``against`` by default the one the model was trained on.
         max_drop_points: mIoU that may be lost, in points; by default what the export allowed.
-        split: The split to measure on.
-        samples: At most so many samples of it, spread evenly.
+        split: The split to measure on; by default the one that the run was validated on with ``against``, and
+            the one that the export measured on without.
+        samples: At most so many samples of it, spread evenly; by default as many as the export measured on.
     """
 
     against: Path | None = None
     data: str | None = None
     max_drop_points: float | None = None
-    split: str = "val"
-    samples: int = 256
+    split: str | None = None
+    samples: int | None = None
 
 
 def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage = silent) -> Bundle:
@@ -122,7 +124,7 @@ def _check_against_keras(
     bundle: Bundle, against: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage
 ) -> None:
     source = open_source(against, options.data, options.split, stage)
-    _check_labels(bundle, source.dataset)
+    require_same_classes(bundle.labels, source.labels, f"dataset {source.dataset.spec}")
     same = file_sha256(against) == bundle.manifest.lineage.keras_file_sha256
     on_check(
         Check("lineage", str(against), "passed", "the very file that was exported")
@@ -130,7 +132,7 @@ def _check_against_keras(
         else Check("lineage", str(against), "note", "not the file that was exported: its hash is another")
     )
     with loaded(bundle, self_test=False) as segmenters:
-        comparisons = compare_with_keras(source, segmenters, options.split, options.samples, stage)
+        comparisons = compare_with_keras(source, segmenters, _samples(bundle, options), stage)
     faults = {}
     for model in bundle.manifest.models:
         comparison = comparisons[model.file]
@@ -147,43 +149,41 @@ def _check_against_keras(
 def _check_accuracy(
     bundle: Bundle, data: str, options: VerifyOptions, on_check: OnCheck, stage: Stage
 ) -> None:
+    """mIoU beside what Keras had at export, and judged by it where both are of the very same samples."""
     dataset = open_dataset(data)
-    _check_labels(bundle, dataset)
-    as_exported = dataset.fingerprint(options.split) == bundle.manifest.lineage.dataset_fingerprint
+    require_same_classes(bundle.labels, dataset.labels, f"dataset {dataset.spec}")
+    exported = bundle.manifest.models[0].parity
+    split = chosen_split(dataset, options.split, exported.split, "val")
+    items = spread(dataset.items(split), _samples(bundle, options))
+    # As many samples, spread over the same split by the same rule, are the same ones.
+    as_exported = len(items) == exported.samples and dataset.fingerprint(split) == exported.fingerprint
     faults = {}
     with loaded(bundle, self_test=False) as segmenters:
         for model in bundle.manifest.models:
-            miou = _miou(segmenters[model.file], dataset, options, stage)
+            with stage(f"Measuring {model.file} on {split}") as advance:
+                miou = _miou(segmenters[model.file], dataset, items, advance)
             recorded = model.parity.keras_miou
-            seen = f"mIoU {100 * miou:.2f}; Keras had {100 * recorded:.2f} at export"
+            seen = f"mIoU {100 * miou:.2f} on {len(items)} samples; Keras had {100 * recorded:.2f} at export"
             if not as_exported:
-                on_check(Check("accuracy", model.file, "note", f"{seen}, on other data"))
+                on_check(Check("accuracy", model.file, "note", f"{seen}, on other samples"))
                 continue
             faults[model.file] = mean_iou_faults(recorded, miou, _max_drop(model, options))
             on_check(Check("accuracy", model.file, "failed" if faults[model.file] else "passed", seen))
     _gate(bundle, faults)
 
 
-def _miou(segmenter: Segmenter, dataset: Dataset, options: VerifyOptions, stage: Stage) -> float:
-    items = spread(dataset.items(options.split), options.samples)
+def _miou(segmenter: Segmenter, dataset: Dataset, items: Sequence[Item], advance: Advance) -> float:
     evaluator = Evaluator(dataset.labels)
-    with stage(f"Measuring {segmenter.model.file} on {options.split}") as advance:
-        for index, item in enumerate(items, start=1):
-            sample = dataset.read(item)
-            image = resize_image(sample.image, segmenter.height, segmenter.width)
-            evaluator.add(sample, segmenter.predict(image))
-            advance(index, len(items))
+    for index, item in enumerate(items, start=1):
+        sample = dataset.read(item)
+        image = resize_image(sample.image, segmenter.height, segmenter.width)
+        evaluator.add(sample, segmenter.predict(image))
+        advance(index, len(items))
     return evaluator.result().label_scores.miou
 
 
-def _check_labels(bundle: Bundle, dataset: Dataset) -> None:
-    if bundle.labels.names != dataset.labels.names:
-        raise DataError(
-            f"dataset {dataset.spec}",
-            expected=f"the bundle's classes: {', '.join(bundle.labels.names)}",
-            found=", ".join(dataset.labels.names),
-            next_step="Name the dataset that the bundle was exported with.",
-        )
+def _samples(bundle: Bundle, options: VerifyOptions) -> int:
+    return bundle.manifest.models[0].parity.samples if options.samples is None else options.samples
 
 
 def _max_drop(model: ModelFile, options: VerifyOptions) -> float:

@@ -69,6 +69,8 @@ class LabelSpec(_Part):
 class Parity(_Part):
     """One artifact beside its Keras model, on real samples, through ``runtime``.
 
+    The samples are ``samples`` of a dataset's ``split``, spread evenly over it; ``fingerprint`` is that of
+    the whole split. The three names are empty where they were not recorded.
     ``agreement`` is the share of pixels with the same class, at model resolution. The mIoU values (0 to 1)
     are at label resolution; ``drop_points`` are hundredths of mIoU lost, negative where the artifact is
     better, ``class_drop_points`` the same per class (``None``: absent).
@@ -82,6 +84,9 @@ class Parity(_Part):
     drop_points: float
     class_drop_points: dict[str, float | None]
     max_drop_points: float
+    dataset: str = ""
+    split: str = ""
+    fingerprint: str = ""
 
 
 class ModelFile(_Part):
@@ -108,6 +113,11 @@ class RuntimeSpec(_Part):
 
 
 class Lineage(_Part):
+    """Where a bundle's models come from; ``dataset`` and its fingerprint are what was trained on.
+
+    What edgeseg does not know of a Keras file of elsewhere is ``unknown``.
+    """
+
     model: str
     recipe_hash: str
     dataset: str

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 def evaluate(
     file: Annotated[Path, typer.Argument(help="A .keras file or a bundle, NAME.edgeseg.")],
     data: Annotated[
-        str | None, typer.Option(help="Dataset; by default the one that the model was trained on.")
+        str | None,
+        typer.Option(help="Dataset.  [default: the one trained on; of a bundle, the one measured on]"),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split to score.  [default: the one validated on; of a bundle, measured on]"),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many images only.")] = None,
     worst: Annotated[int, typer.Option(min=0, help="So many of the worst images are drawn.")] = 8,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/evaluate/NAME-SPLIT[-N].")] = None,
@@ -28,16 +32,22 @@ def evaluate(
     """Score a model: per class, at label and model resolution, with confusion matrix and worst images."""
     from edgeseg.cli.console import done, print_json, track
     from edgeseg.evaluation import evaluate as score
+    from edgeseg.export.parity import refuse_unlabelled
+    from edgeseg.export.selection import chosen_split
+    from edgeseg.labels import require_same_classes
     from edgeseg.training.data import open_dataset
 
+    _require_matplotlib()
     model = _open(file)
-    dataset = open_dataset(_dataset_spec(file, data, model))
-    _check_labels(model, dataset)
+    dataset = open_dataset(_dataset_spec(data, model))
+    require_same_classes(model.labels, dataset.labels, f"dataset {dataset.spec}")
+    split = chosen_split(dataset, split, model.split, "val")
     total = len(dataset.items(split)[:limit])
     samples = track(dataset.samples(split, limit), f"Evaluating {split}", total)
     evaluation = score(model.predict, samples, model.labels, model.height, model.width)
-    scored = _Scored(file, split, model, dataset, evaluation)
-    folder = _write(scored, out or Path("runs", "evaluate", f"{model.name}-{split}"), worst)
+    refuse_unlabelled(evaluation)
+    scored = _Scored(file, split, model, dataset, evaluation, worst)
+    folder = _write(scored, out or Path("runs", "evaluate", f"{model.name}-{split}"))
     if json:
         print_json(scored.summary())
     else:
@@ -47,7 +57,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Model:
-    """A Keras model or a bundle, as far as scoring it goes."""
+    """A Keras model or a bundle, as far as scoring it goes; ``data`` and ``split`` are its usual ones."""
 
     name: str
     predict: Predictor
@@ -55,11 +65,23 @@ class _Model:
     height: int
     width: int
     runtime: str
-    trained_on: str | None
+    data: str | None
+    split: str | None
+
+
+def _require_matplotlib() -> None:
+    """Before the scoring, which may take long and is lost where its pictures cannot be drawn."""
+    from importlib.util import find_spec
+
+    from edgeseg.errors import MissingExtraError
+
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError.of("edgeseg evaluate", "matplotlib", "benchmark")
 
 
 def _open(file: Path) -> _Model:
-    return _open_bundle(file) if file.is_dir() else _open_keras(file)
+    bundle = file.is_dir() or file.suffix == ".edgeseg"
+    return _open_bundle(file) if bundle else _open_keras(file)
 
 
 def _open_keras(file: Path) -> _Model:
@@ -78,8 +100,16 @@ def _open_keras(file: Path) -> _Model:
             next_step="Train it with edgeseg, or export it and evaluate the bundle.",
         )
     name = file.parent.parent.name if file.parent.name == "weights" else file.stem
-    predict = keras_predictor(model)
-    return _Model(name, predict, info.label_set(), info.height, info.width, "keras", info.dataset)
+    return _Model(
+        name,
+        keras_predictor(model),
+        info.label_set(),
+        info.height,
+        info.width,
+        "keras",
+        info.dataset,
+        info.recipe.get("val_split"),
+    )
 
 
 def _open_bundle(folder: Path) -> _Model:
@@ -87,6 +117,7 @@ def _open_bundle(folder: Path) -> _Model:
 
     segmenter = load(folder)
     name = folder.name.removesuffix(".edgeseg")
+    measured = segmenter.model.parity
     return _Model(
         name,
         segmenter.predict,
@@ -94,45 +125,35 @@ def _open_bundle(folder: Path) -> _Model:
         segmenter.height,
         segmenter.width,
         segmenter.runtime_name,
-        segmenter.bundle.manifest.lineage.dataset or None,
+        measured.dataset or None,
+        measured.split or None,
     )
 
 
-def _dataset_spec(file: Path, data: str | None, model: _Model) -> str:
+def _dataset_spec(data: str | None, model: _Model) -> str:
     from edgeseg.errors import UsageError
 
-    spec = data or model.trained_on
+    spec = data or model.data
     if spec is None:
         raise UsageError(
             "--data",
             expected="labelled data, for the file names none",
             found="none",
-            next_step=f"For instance: edgeseg evaluate {file} --data camvid:PATH",
+            next_step="Name it, for instance --data camvid:PATH.",
         )
     return spec
 
 
-def _check_labels(model: _Model, dataset: Dataset) -> None:
-    from edgeseg.errors import DataError
-
-    if model.labels.names != dataset.labels.names:
-        raise DataError(
-            dataset.spec,
-            expected=f"the model's classes: {', '.join(model.labels.names)}",
-            found=", ".join(dataset.labels.names),
-            next_step="Name the dataset whose classes the model was trained on.",
-        )
-
-
 @dataclass(frozen=True)
 class _Scored:
-    """What was scored, on what, with what result."""
+    """What was scored, on what, with what result; ``worst`` of its images are shown."""
 
     file: Path
     split: str
     model: _Model
     dataset: Dataset
     evaluation: Evaluation
+    worst: int
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -142,10 +163,11 @@ class _Scored:
             "split": self.split,
             "size": [self.model.height, self.model.width],
             **self.evaluation.to_dict(self.model.labels),
+            "worst_images": [{"name": i.name, "miou": i.miou} for i in self.evaluation.worst(self.worst)],
         }
 
 
-def _write(scored: _Scored, wanted: Path, worst: int) -> Path:
+def _write(scored: _Scored, wanted: Path) -> Path:
     """``summary.json``, ``confusion.png`` and ``worst.png`` in a new folder."""
     import json
 
@@ -159,17 +181,17 @@ def _write(scored: _Scored, wanted: Path, worst: int) -> Path:
     miou = 100 * scored.evaluation.label_scores.miou
     title = f"{scored.model.name} on {scored.dataset.name} {scored.split}, mIoU {miou:.1f}"
     plot_confusion(folder / "confusion.png", scored.evaluation.label_matrix, scored.model.labels, title)
-    if worst:
-        _draw_worst(scored, folder / "worst.png", worst)
+    if scored.worst:
+        _draw_worst(scored, folder / "worst.png")
     return folder
 
 
-def _draw_worst(scored: _Scored, path: Path, count: int) -> None:
+def _draw_worst(scored: _Scored, path: Path) -> None:
     from edgeseg.resize import resize_image, resize_mask
     from edgeseg.training.plots import plot_predictions
 
     model, by_name = scored.model, {item.name: item for item in scored.dataset.items(scored.split)}
-    worst = scored.evaluation.worst(count)
+    worst = scored.evaluation.worst(scored.worst)
     samples = [scored.dataset.read(by_name[image.name]) for image in worst]
     predictions = [model.predict(resize_image(s.image, model.height, model.width)) for s in samples]
     plot_predictions(
@@ -218,6 +240,9 @@ def _show(scored: _Scored) -> None:
 
 
 def _next_command(scored: _Scored) -> str:
+    from shlex import join
+
+    file, data = str(scored.file), scored.dataset.spec
     if scored.model.runtime == "keras":
-        return f"edgeseg export {scored.file} --target arm --data {scored.dataset.spec}"
-    return f"edgeseg benchmark {scored.file} --data {scored.dataset.spec}"
+        return join(["edgeseg", "export", file, "--target", "arm", "--data", data])
+    return join(["edgeseg", "benchmark", file, "--data", data])

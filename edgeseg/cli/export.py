@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseg.export import defaults
+
 if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Manifest, Parity
 
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A .keras file, for instance RUN/weights/best.keras.")],
-    target: Annotated[str, typer.Option(help="Hardware: arm, x86 or jetson.")] = "x86",
+    target: Annotated[str, typer.Option(help="Hardware: arm, x86 or jetson.")] = defaults.TARGET,
     precision: Annotated[
         str | None,
         typer.Option(help="fp32, fp16 or int8.  [default: arm int8, x86 fp32, jetson fp16]"),
@@ -24,28 +26,34 @@ def export(
     ] = None,
     output: Annotated[
         str, typer.Option(help="What the graph gives: mask, logits or mask+confidence.")
-    ] = "mask",
+    ] = defaults.OUTPUT,
     data: Annotated[
         str | None,
         typer.Option(help="Dataset to calibrate and measure on.  [default: the one trained on]"),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split that accuracy is measured on.")] = "val",
-    samples: Annotated[int, typer.Option(help="Samples of it at most, spread evenly.")] = 256,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split that accuracy is measured on.  [default: the one the run was validated on]"),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Samples of it at most, spread evenly.")] = defaults.SAMPLES,
     calibration_samples: Annotated[
         int, typer.Option(help="Training images that int8 is calibrated on, spread evenly.")
-    ] = 128,
+    ] = defaults.CALIBRATION_SAMPLES,
     max_drop: Annotated[
         float, typer.Option(help="Points of mIoU that the model may lose; over it, exit 5 and no bundle.")
-    ] = 1.0,
+    ] = defaults.MAX_DROP_POINTS,
     out: Annotated[
         Path, typer.Option(help="Folder for the bundle, or the bundle itself (NAME.edgeseg).")
-    ] = Path("runs/export"),
+    ] = defaults.OUT,
     name: Annotated[
-        str | None, typer.Option(help="The bundle's name.  [default: MODEL-TARGET-PRECISION]")
+        str | None,
+        typer.Option(help="The bundle's name, where --out is a folder.  [default: MODEL-TARGET-PRECISION]"),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Convert a model for its target, and prove on real images that nothing was lost."""
+    import shlex
+
     from edgeseg.cli.console import console, done, print_json, progress_bar
     from edgeseg.export.pipeline import export_model
     from edgeseg.export.plan import ExportOptions
@@ -70,7 +78,7 @@ def export(
     for note in [*result.notes, result.manifest.build.note]:
         if note:
             console.print(f"Note:    {note}", markup=False, soft_wrap=True)
-    done(result.path, f"edgeseg verify {result.path} --against {checkpoint}")
+    done(result.path, shlex.join(["edgeseg", "verify", str(result.path), "--against", str(checkpoint)]))
 
 
 def _print(manifest: Manifest) -> None:

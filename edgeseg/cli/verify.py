@@ -20,8 +20,14 @@ def verify(
         str | None,
         typer.Option(help="Dataset to measure on.  [default with --against: the one trained on]"),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split to measure on.")] = "val",
-    samples: Annotated[int, typer.Option(help="Samples of it at most, spread evenly.")] = 256,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split to measure on.  [default: as the export, or as the run of --against]"),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Samples of it at most, spread evenly.  [default: as many as the export]"),
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(help="Points of mIoU that may be lost.  [default: what the export allowed]"),
@@ -29,6 +35,8 @@ def verify(
     json_: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check files and hashes, the graph, the golden frames, and on request parity and accuracy."""
+    import shlex
+
     from edgeseg.cli.console import console, progress_bar
     from edgeseg.export.verify import VerifyOptions, verify_bundle
 
@@ -39,7 +47,8 @@ def verify(
     finally:
         _show(bundle, checks, json_)
     console.print(f"Passed:  {bundle}", soft_wrap=True, markup=False)
-    console.print(f"Next:    edgeseg benchmark {bundle}", soft_wrap=True, markup=False)
+    next_command = shlex.join(["edgeseg", "benchmark", str(bundle)])
+    console.print(f"Next:    {next_command}", soft_wrap=True, markup=False)
 
 
 def _show(bundle: Path, checks: list[Check], as_json: bool) -> None:

@@ -36,11 +36,11 @@ def _small_model(classes: int) -> keras.Model:
     return keras.Model(image, layers.Conv2D(classes, 1, name="logits")(x), name="small")
 
 
-def _save(model: keras.Model, path: Path, labels: LabelSet) -> Path:
+def _save(model: keras.Model, path: Path, labels: LabelSet, recipe: dict[str, str] | None = None) -> Path:
     """A checkpoint as training writes it."""
     info = CheckpointInfo(
         model="small",
-        recipe={},
+        recipe=recipe or {},
         recipe_hash="ab" * 32,
         labels=labels.to_dict(),
         height=HEIGHT,
@@ -66,7 +66,7 @@ def small_model() -> Callable[[int], keras.Model]:
 
 
 @pytest.fixture(scope="session")
-def save() -> Callable[[keras.Model, Path, LabelSet], Path]:
+def save() -> Callable[..., Path]:
     return _save
 
 

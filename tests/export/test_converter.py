@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 
 import keras
 import pytest
 
-from edgeseg.errors import ConversionError
-from edgeseg.export.converter import converting, quiet, signature_of
+from edgeseg.errors import ConversionError, MissingExtraError
+from edgeseg.export.converter import converting, quiet, require_installed, signature_of
 
 
 def test_quiet_holds_back_python_and_native_output() -> None:
@@ -66,6 +67,31 @@ def test_where_the_exception_is_empty_the_log_speaks() -> None:
     with pytest.raises(ConversionError, match="error: shape mismatch"), converting("x", "Do y."):
         os.write(2, b"chatter\nerror: shape mismatch\nmore chatter\n")
         raise RuntimeError
+
+
+def test_a_traceback_shows_all_that_the_converter_said() -> None:
+    with pytest.raises(ConversionError) as caught, converting("x", "Do y."):
+        os.write(2, b"first line\nsecond line\n")
+        raise ValueError("no")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "first line\nsecond line" in shown
+    assert "first line" not in str(caught.value)
+
+
+def test_a_package_that_a_converter_lacks_is_named_with_its_extra() -> None:
+    with (
+        pytest.raises(MissingExtraError, match=r"'onnxslim'.*edgeseg\[export\]") as caught,
+        converting("x", ""),
+    ):
+        raise ModuleNotFoundError("No module named 'onnxslim'", name="onnxslim")
+    assert caught.value.exit_code == 2
+
+
+def test_what_is_not_installed_is_found_without_importing_the_rest(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    require_installed("exporting", ["json"])
+    with pytest.raises(MissingExtraError, match="'tf2onnx'"):
+        require_installed("exporting", ["json", "tf2onnx"])
 
 
 def test_a_keyboard_interrupt_is_no_conversion_error() -> None:

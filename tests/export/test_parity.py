@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from edgeseg.errors import DataError
 from edgeseg.evaluation import Sample, evaluate
 from edgeseg.export.parity import compare, faults_of
+from edgeseg.export.selection import MeasuredOn
 from edgeseg.labels import LabelClass, LabelSet
 
 LABELS = LabelSet("two", (LabelClass(0, "road", (1, 1, 1)), LabelClass(1, "car", (2, 2, 2))))
@@ -67,7 +69,8 @@ def test_scores_are_taken_at_the_labels_size_and_agreement_at_the_models() -> No
 def test_an_absent_class_has_no_drop() -> None:
     only_road = compare(all_road, {"same": all_road}, [sample("a", [[0, 0]])], LABELS, (1, 2))["same"]
     assert only_road.class_drop_points(LABELS) == {"road": 0, "car": None}
-    assert only_road.parity(LABELS, "onnx", 1.0).class_drop_points["car"] is None
+    measured_on = MeasuredOn("folder:x", "val", "ab")
+    assert only_road.parity(LABELS, "onnx", 1.0, measured_on).class_drop_points["car"] is None
 
 
 def test_a_drop_over_the_budget_is_a_fault_and_one_at_the_budget_is_not(comparisons) -> None:
@@ -82,6 +85,12 @@ def test_fp32_must_agree_whatever_its_miou_is(comparisons) -> None:
     (fault,) = faults_of(comparisons["bad"], "fp32", 100)
     assert "37.500%" in fault
     assert faults_of(comparisons["bad"], "fp16", 100) == []
+
+
+@pytest.mark.parametrize(("agreement", "faults"), [(0.9989, 1), (0.9991, 0)])
+def test_the_fp32_gate_lies_at_999_of_1000_pixels(comparisons, agreement, faults) -> None:
+    nearly = dataclasses.replace(comparisons["good"], agreement=agreement)
+    assert len(faults_of(nearly, "fp32", 0)) == faults
 
 
 def test_a_miou_that_is_no_number_never_passes() -> None:

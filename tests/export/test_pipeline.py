@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
+import sys
 from pathlib import Path
 
 import keras
@@ -10,12 +12,13 @@ import pytest
 
 import edgeseg
 from edgeseg.bundle import Bundle
-from edgeseg.errors import AccuracyGateError, ConversionError, DataError, UsageError
-from edgeseg.export import parity, pipeline
+from edgeseg.errors import AccuracyGateError, ConversionError, DataError, MissingExtraError, UsageError
+from edgeseg.export import pipeline, source
 from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
 from edgeseg.export.targets import TARGETS
 from edgeseg.labels import LabelClass, LabelSet
+from edgeseg.training.data import open_dataset
 
 BUNDLES = [
     pytest.param(target.name, precision, id=f"{target.name}-{precision}")
@@ -65,7 +68,10 @@ def test_a_jetson_bundle_prefers_int8_keeps_fp16_and_says_that_no_engine_is_buil
     assert [m.file for m in manifest.models] == ["model.int8.onnx", "model.fp16.onnx"]
     assert manifest.runtime.names == ("tensorrt", "onnx")
     assert manifest.build.state == "engine-not-built"
-    assert "model.int8.onnx" in manifest.build.note
+    assert "--onnx=model.int8.onnx" in manifest.build.note
+    assert "--saveEngine=../small-jetson-int8.engine" in manifest.build.note, (
+        "the bundle's set of files is closed"
+    )
     assert exported("x86", "fp32").manifest.build.state == "complete"
 
 
@@ -76,6 +82,75 @@ def test_lineage_names_the_keras_file_and_the_tools(exported, checkpoint) -> Non
     assert lineage.keras_file_sha256 == sha256(checkpoint.read_bytes()).hexdigest()
     assert (lineage.model, lineage.recipe_hash) == ("small", "ab" * 32)
     assert {"edgeseg", "keras", "onnx", "onnxruntime", "tf2onnx", "ai-edge-litert"} <= set(lineage.tools)
+
+
+def test_lineage_names_the_training_data_and_parity_what_was_measured(
+    checkpoint, dataset, data_spec, tmp_path
+) -> None:
+    other = data_spec.replace("seed=7", "seed=8")
+    manifest = export_model(checkpoint, other, ExportOptions(samples=3, out=tmp_path)).manifest
+    assert (manifest.lineage.dataset, manifest.lineage.dataset_fingerprint) == (data_spec, "cd" * 32)
+    measured = manifest.models[0].parity
+    assert (measured.dataset, measured.split, measured.samples) == (open_dataset(other).spec, "val", 3)
+    assert measured.fingerprint == open_dataset(other).fingerprint("val") != dataset.fingerprint("val")
+    report = json.loads((tmp_path / "small-x86-fp32.edgeseg" / "report.json").read_text())
+    assert report["measured_on"] == {
+        "dataset": measured.dataset, "split": "val", "samples": 3, "fingerprint": measured.fingerprint,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def open_with_splits(monkeypatch, dataset):
+    """The dataset gains the splits ``fit`` and ``dev``, both cut out of ``train``."""
+    train = dataset.splits["train"]
+    splits = {**dataset.splits, "fit": train[:16], "dev": train[16:]}
+    monkeypatch.setattr(source, "open_dataset", lambda spec: dataclasses.replace(dataset, splits=splits))
+
+
+@pytest.mark.usefixtures("open_with_splits")
+class TestTheRunsOwnSplits:
+    @pytest.fixture
+    def recipe_checkpoint(self, model, dataset, save, tmp_path):
+        recipe = {"train_split": "fit", "val_split": "dev"}
+        return save(model, tmp_path / "best.keras", dataset.labels, recipe)
+
+    def test_it_calibrates_and_measures_on_them(self, recipe_checkpoint, tmp_path) -> None:
+        options = ExportOptions(precision="int8", max_drop_points=10, out=tmp_path)
+        manifest = export_model(recipe_checkpoint, None, options).manifest
+        assert (manifest.calibration.split, manifest.calibration.samples) == ("fit", 16)
+        assert (manifest.models[0].parity.split, manifest.models[0].parity.samples) == ("dev", 8)
+
+    def test_a_split_that_is_asked_for_wins(self, recipe_checkpoint, tmp_path) -> None:
+        manifest = export_model(recipe_checkpoint, None, ExportOptions(split="val", out=tmp_path)).manifest
+        assert manifest.models[0].parity.split == "val"
+
+    def test_int8_is_not_measured_on_what_it_was_calibrated_on(self, recipe_checkpoint, tmp_path) -> None:
+        options = ExportOptions(precision="int8", split="train", out=tmp_path)
+        with pytest.raises(UsageError, match="16 that are in both"):
+            export_model(recipe_checkpoint, None, options)
+        assert not list(tmp_path.glob("*.edgeseg"))
+
+
+@pytest.mark.parametrize("package", ["tf2onnx", "onnxslim", "onnxruntime"])
+def test_a_missing_package_stops_before_the_model_is_loaded(tmp_path, monkeypatch, package) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"'{package}'.*edgeseg\[export\]") as caught:
+        export_model(tmp_path / "absent.keras", None, ExportOptions())
+    assert caught.value.exit_code == 2
+
+
+def test_an_older_bundle_is_replaced_and_that_is_said(checkpoint, tmp_path) -> None:
+    options = ExportOptions(out=tmp_path, name="car.edgeseg")
+    first, second = (export_model(checkpoint, None, options) for _ in range(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["car.edgeseg"]
+    assert first.manifest.name == "car"
+    assert not any("replaced" in note for note in first.notes)
+    assert any("car.edgeseg was replaced" in note for note in second.notes)
+
+
+def test_two_names_for_one_bundle_are_refused() -> None:
+    with pytest.raises(UsageError, match="--name car"):
+        export_model(Path("absent.keras"), None, ExportOptions(out=Path("bus.edgeseg"), name="car"))
 
 
 def test_few_calibration_images_are_said(exported) -> None:
@@ -228,7 +303,3 @@ def test_every_long_step_is_told(checkpoint, tmp_path) -> None:
     assert all(finished == total for finished, total in told.values())
     assert told["Quantising to ONNX int8"] == (24, 24)
     assert told["Comparing with Keras on val"] == (6, 6)
-
-
-def test_the_gate_allows_what_parity_allows() -> None:
-    assert parity.MIN_FP32_AGREEMENT == 0.999

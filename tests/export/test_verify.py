@@ -10,6 +10,8 @@ import pytest
 
 from edgeseg.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, REPORT_NAME
 from edgeseg.errors import AccuracyGateError, BundleError, DataError
+from edgeseg.export.pipeline import export_model
+from edgeseg.export.plan import ExportOptions
 from edgeseg.export.targets import TARGETS
 from edgeseg.export.verify import Check, VerifyOptions, verify_bundle
 
@@ -83,7 +85,22 @@ def test_other_data_of_the_same_classes_is_measured_but_not_judged(exported, dat
     other = data_spec.replace("seed=7", "seed=8")
     (accuracy,) = [c for c in verify(exported("x86", "int8").path, data=other) if c.name == "accuracy"]
     assert accuracy.state == "note"
-    assert "other data" in accuracy.seen
+    assert "other samples" in accuracy.seen
+
+
+def test_fewer_samples_than_the_exports_are_measured_but_not_judged(exported, data_spec) -> None:
+    bundle = exported("x86", "int8").path
+    (fewer,) = [c for c in verify(bundle, data=data_spec, samples=3) if c.name == "accuracy"]
+    assert (fewer.state, "3 samples" in fewer.seen) == ("note", True)
+
+
+def test_by_default_the_samples_of_the_export_are_measured(checkpoint, data_spec, tmp_path) -> None:
+    options = ExportOptions(split="train", samples=5, max_drop_points=10, out=tmp_path)
+    bundle = export_model(checkpoint, None, options).path
+    (same,) = [c for c in verify(bundle, data=data_spec) if c.name == "accuracy"]
+    assert (same.state, "5 samples" in same.seen) == ("passed", True)
+    (other,) = [c for c in verify(bundle, data=data_spec, split="val") if c.name == "accuracy"]
+    assert other.state == "note"
 
 
 def test_another_keras_model_fails_parity_with_exit_code_5(
