@@ -20,7 +20,7 @@ from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.observer import Observer, Run
 from edgeseg.training.plots import plot_predictions
 from edgeseg.training.predictor import keras_predictor
-from edgeseg.training.run_folder import EpochRow, best_row
+from edgeseg.training.run_folder import EpochRow, best_row, out_of_patience
 
 GRID_IMAGES = 4
 
@@ -41,6 +41,24 @@ class StepWatch(keras.callbacks.Callback):
         logs = logs or {}
         check_finite(logs["loss"], self._epoch + 1)
         self._observer.stepped(self._epoch + 1, batch + 1, logs)
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Gives Dropout and its like the random numbers of the epoch, whatever was drawn before.
+
+    A ``.keras`` file does not keep the state of Keras's seed generators: a resumed run would draw others.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    @override
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            word = np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0] >> 1
+            state.assign(ops.convert_to_tensor([int(word), 0], dtype=state.dtype))
 
 
 class EpochKeeper(keras.callbacks.Callback):
@@ -91,9 +109,8 @@ class EpochKeeper(keras.callbacks.Callback):
         best = best_row(self.rows).epoch == row.epoch
         self._keep(row, best)
         self._observer.epoch_ended(row, best)
-        check_not_collapsed(self.rows, self._run.steps_per_epoch, matrix.sum(axis=1))
-        patience = self._run.recipe.early_stopping
-        self.model.stop_training = bool(patience) and row.epoch - best_row(self.rows).epoch >= patience
+        check_not_collapsed(self.rows, self._run.steps_per_epoch, matrix)
+        self.model.stop_training = out_of_patience(self.rows, self._run.recipe.early_stopping)
 
     def _keep(self, row: EpochRow, best: bool) -> None:
         folder = self._run.folder
@@ -137,6 +154,7 @@ def checkpoint_info(run: Run, fingerprint: str) -> CheckpointInfo:
         model=recipe.model,
         recipe=values,
         recipe_hash=recipe.hash(),
+        precision=run.precision,
         labels=run.labels.to_dict(),
         height=recipe.height,
         width=recipe.width,

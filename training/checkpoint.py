@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ class CheckpointInfo(BaseModel):
     """What an exporter or a resumed run needs to know beside the weights.
 
     ``epoch`` counts finished epochs, 0 before the first. ``val_miou`` is that epoch's, at model resolution,
-    0 to 1, ``None`` before the first. ``recipe`` holds the fields of :class:`edgeseg.training.recipe.Recipe`.
+    0 to 1, ``None`` before the first. ``recipe`` holds the fields of :class:`edgeseg.training.recipe.Recipe`;
+    ``precision`` is what its ``auto`` came to on the machine that trained, ``None`` where that was not kept.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +32,7 @@ class CheckpointInfo(BaseModel):
     model: str
     recipe: dict[str, Any]
     recipe_hash: str
+    precision: str | None = None
     labels: dict[str, Any]
     height: int
     width: int
@@ -67,13 +70,21 @@ def load_checkpoint(path: Path) -> tuple[keras.Model, CheckpointInfo | None]:
         UsageError: There is no such file, or it is no ``.keras`` file.
         DataError: It is damaged, or holds code.
     """
-    _check_file(path)
     info = read_info(path)
+    return _in_float32(load_trainable(path)), info
+
+
+def load_trainable(path: Path) -> keras.Model:
+    """The model as it was trained, in its own precision, not compiled; :func:`restore` gives the optimiser.
+
+    Raises:
+        UsageError, DataError: As :func:`load_checkpoint`.
+    """
+    _check_file(path)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, str(error)) from error
-    return _in_float32(model), info
 
 
 def restore(model: keras.Model, path: Path) -> None:
@@ -83,12 +94,15 @@ def restore(model: keras.Model, path: Path) -> None:
 
     Raises:
         UsageError: There is no such file.
-        DataError: It is damaged or of another model.
+        DataError: It is damaged, or of another model, optimiser or precision.
     """
     _check_file(path)
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of an optimiser that does not fit, and would go on with a fresh one.
+            warnings.filterwarnings("error", "Skipping variable loading for optimizer", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning, zipfile.BadZipFile) as error:
         raise _damaged(path, str(error)) from error
 
 

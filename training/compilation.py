@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from edgeseg.labels import LabelSet
 from edgeseg.training.data import CachedSplit
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.metrics import MeanIoU
@@ -16,26 +18,38 @@ from edgeseg.training.precision import jit_compile
 from edgeseg.training.recipe import Recipe
 
 
-def compiled_model(recipe: Recipe, train: CachedSplit) -> tuple[keras.Model, MeanIoU]:
-    """A new model under the global dtype policy, compiled, and the metric that counts its confusion matrix.
+def new_model(recipe: Recipe, labels: LabelSet) -> keras.Model:
+    """The recipe's model under the global dtype policy, not compiled.
+
+    No image is needed for it, nor to see whether the loss's settings fit the labels, which is checked too.
+
+    Raises:
+        UsageError: The recipe does not fit the model, the loss or the labels.
+    """
+    weights = recipe.class_weights
+    _loss(recipe, labels, None if isinstance(weights, str) else weights)
+    return build_model(recipe.model, len(labels), recipe.height, recipe.width, **recipe.model_options)
+
+
+def compile_model(model: keras.Model, recipe: Recipe, train: CachedSplit) -> MeanIoU:
+    """Give the model loss, optimiser and metric; returns the metric, which counts the confusion matrix.
 
     Args:
-        recipe: What to build and how to train it.
+        model: The recipe's model, new or read from a checkpoint.
+        recipe: How to train it.
         train: The training split: its labels, its class frequencies and its length matter here.
 
     Raises:
-        UsageError: The recipe does not fit the model or the labels.
+        UsageError: The recipe does not fit the loss or the labels.
     """
     labels = train.labels
-    model = build_model(recipe.model, len(labels), recipe.height, recipe.width, **recipe.model_options)
-    weights = class_weights(recipe, train)
-    loss = NamedLoss(recipe.loss, len(labels), labels.ignore_index, weights, **recipe.loss_options)
+    loss = _loss(recipe, labels, class_weights(recipe, train))
     metric = MeanIoU(len(labels), labels.ignore_index)
     optimizer = make_optimizer(recipe, steps_per_epoch(recipe, train))
     model.compile(optimizer, loss, metrics=[metric], jit_compile=jit_compile())
     # With its variables, so that a checkpoint of any epoch, the zeroth too, can be saved and restored.
     model.optimizer.build(model.trainable_variables)
-    return model, metric
+    return metric
 
 
 def steps_per_epoch(recipe: Recipe, train: CachedSplit) -> int:
@@ -56,3 +70,7 @@ def class_weights(recipe: Recipe, train: CachedSplit) -> list[float] | None:
     counts = train.histogram.astype(np.float64)
     weights = np.median(counts[counts > 0]) / np.maximum(counts, 1)
     return [round(float(weight), 4) for weight in np.clip(weights, 0.1, 10)]
+
+
+def _loss(recipe: Recipe, labels: LabelSet, weights: Sequence[float] | None) -> NamedLoss:
+    return NamedLoss(recipe.loss, len(labels), labels.ignore_index, weights, **recipe.loss_options)

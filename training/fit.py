@@ -15,9 +15,9 @@ import numpy as np
 
 from edgeseg.errors import DataError
 from edgeseg.training.batches import Batches
-from edgeseg.training.callbacks import EpochKeeper, StepWatch, checkpoint_info
-from edgeseg.training.checkpoint import CheckpointInfo, read_info, restore, save_checkpoint
-from edgeseg.training.compilation import compiled_model, steps_per_epoch
+from edgeseg.training.callbacks import EpochKeeper, EpochSeeds, StepWatch, checkpoint_info
+from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info, restore, save_checkpoint
+from edgeseg.training.compilation import compile_model, new_model, steps_per_epoch
 from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.metrics import MeanIoU
@@ -25,7 +25,7 @@ from edgeseg.training.observer import Observer, Observers, Run, Status
 from edgeseg.training.plots import plot_labels
 from edgeseg.training.precision import default_workers, resolve_precision
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
-from edgeseg.training.run_folder import EpochRow, RunFolder
+from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, out_of_patience
 from edgeseg.training.summary import summarise
 
 
@@ -53,16 +53,20 @@ def train(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> Trai
 
     Raises:
         UsageError: The recipe does not fit the model or the data.
-        DataError: The dataset cannot be read.
+        OutputError: ``out`` cannot be made.
+        DataError: The dataset cannot be read, or a split has no labelled pixel.
         TrainingError: The run collapsed to one class or its loss is not finite. The run folder stays.
         KeyboardInterrupt: It was interrupted; :func:`resume` continues it.
     """
     observer = Observers(observers)
-    data = _open(recipe, observer)
-    _check_trainable(recipe, data.train)
-    with _dtype_policy(recipe) as precision:
+    # What can be wrong without looking at an image is found before all of them are decoded.
+    check_new_folder(out)
+    dataset = open_dataset(recipe.data)
+    with _dtype_policy(recipe.precision) as precision:
         keras.utils.set_random_seed(recipe.seed)
-        model, metric = compiled_model(recipe, data.train)
+        model = new_model(recipe, dataset.labels)
+        data = _decoded(recipe, dataset, observer)
+        metric = compile_model(model, recipe, data.train)
         run = _run(RunFolder.create(out), recipe, data, model, precision)
         info = checkpoint_info(run, data.fingerprint)
         _write_start(run, data)
@@ -86,15 +90,17 @@ def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
     recipe = make_recipe(read_recipe(folder.recipe))
     observer = Observers(observers)
     info = _resumable_info(folder, recipe)
-    data = _open(recipe, observer)
+    rows = _finished_rows(folder, info)
+    data = _decoded(recipe, open_dataset(recipe.data), observer)
     _check_same_data(folder, info, data)
-    with _dtype_policy(recipe) as precision:
+    # What "auto" was when the run began holds, whatever this machine would choose.
+    with _dtype_policy(info.precision or recipe.precision) as precision:
         keras.utils.set_random_seed(recipe.seed)
-        model, metric = compiled_model(recipe, data.train)
+        # From the file, and not built anew: the weights that an encoder began with need not be there again.
+        model = load_trainable(folder.last)
+        metric = compile_model(model, recipe, data.train)
         restore(model, folder.last)
         run = replace(_run(folder, recipe, data, model, precision), first_epoch=info.epoch)
-        # A row that last.keras does not know of belongs to an epoch that was cut off.
-        rows = [row for row in folder.read_rows() if row.epoch <= info.epoch]
         return _fit(run, data, model, metric, info, rows, observer)
 
 
@@ -110,19 +116,21 @@ class _Data:
         return hashlib.sha256(f"{self.train.fingerprint} {self.val.fingerprint}".encode()).hexdigest()
 
 
-def _open(recipe: Recipe, observer: Observer) -> _Data:
-    dataset = open_dataset(recipe.data)
+def _decoded(recipe: Recipe, dataset: Dataset, observer: Observer) -> _Data:
+    names = (recipe.train_split, recipe.val_split)
     splits = [
-        prepare(dataset, split, recipe.height, recipe.width, on_progress=partial(observer.preparing, split))
-        for split in (recipe.train_split, recipe.val_split)
+        prepare(dataset, name, recipe.height, recipe.width, on_progress=partial(observer.preparing, name))
+        for name in names
     ]
+    for name, split in zip(names, splits, strict=True):
+        _check_labelled(name, split, recipe)
     return _Data(dataset, *splits)
 
 
-def _check_trainable(recipe: Recipe, train: CachedSplit) -> None:
-    if not train.histogram.any():
+def _check_labelled(name: str, split: CachedSplit, recipe: Recipe) -> None:
+    if not split.histogram.any():
         raise DataError(
-            f"split {recipe.train_split!r} of {recipe.data}",
+            f"split {name!r} of {recipe.data}",
             expected="masks with at least one labelled pixel",
             found="only ignored pixels",
             next_step="Run 'edgeseg data check' and correct the label mapping.",
@@ -172,10 +180,11 @@ def _fit(
 ) -> TrainResult:
     status: Status = "failed"
     summary: dict[str, Any] = {}
-    observer.started(run)
     try:
+        observer.started(run)
         keeper = EpochKeeper(run, rows, metric, data.val, info, observer)
-        _fit_epochs(run, data, model, keeper, observer)
+        if not out_of_patience(rows, run.recipe.early_stopping):
+            _fit_epochs(run, data, model, keeper, observer)
         summary = summarise(run, data.dataset, keeper.rows, observer.evaluating)
         status = "finished"
         return TrainResult(run.folder, run.recipe, tuple(keeper.rows), summary)
@@ -197,7 +206,7 @@ def _fit_epochs(run: Run, data: _Data, model: keras.Model, keeper: EpochKeeper, 
             validation_data=Batches(val_loader),
             initial_epoch=run.first_epoch,
             epochs=run.recipe.epochs,
-            callbacks=[StepWatch(batches, observer), keeper],
+            callbacks=[EpochSeeds(run.recipe.seed), StepWatch(batches, observer), keeper],
             verbose=0,
             # The loader shuffles, by seed and epoch; Keras would shuffle its batches again, by chance.
             shuffle=False,
@@ -205,10 +214,10 @@ def _fit_epochs(run: Run, data: _Data, model: keras.Model, keeper: EpochKeeper, 
 
 
 @contextmanager
-def _dtype_policy(recipe: Recipe) -> Iterator[str]:
-    """The recipe's precision as Keras's global policy, for as long as the run lasts."""
+def _dtype_policy(wanted: str) -> Iterator[str]:
+    """The precision of a recipe as Keras's global policy, for as long as the run lasts."""
     before = keras.config.dtype_policy()
-    precision = resolve_precision(recipe.precision)
+    precision = resolve_precision(wanted)
     keras.config.set_dtype_policy(precision)
     try:
         yield precision
@@ -226,6 +235,20 @@ def _resumable_info(folder: RunFolder, recipe: Recipe) -> CheckpointInfo:
             next_step="Restore recipe.yaml as it was, or start a new run with: edgeseg train --recipe FILE",
         )
     return info
+
+
+def _finished_rows(folder: RunFolder, info: CheckpointInfo) -> list[EpochRow]:
+    """The table's rows of the epochs that last.keras counts; a row after them is of one that was cut off."""
+    rows = [row for row in folder.read_rows() if row.epoch <= info.epoch]
+    epochs = [row.epoch for row in rows]
+    if epochs != list(range(1, info.epoch + 1)):
+        raise DataError(
+            folder.metrics,
+            expected=f"a row for each of the {info.epoch} epochs that {folder.last.name} counts, in order",
+            found=f"rows of the epochs {epochs}" if epochs else "none",
+            next_step="Restore the file, or start a new run.",
+        )
+    return rows
 
 
 def _check_same_data(folder: RunFolder, info: CheckpointInfo, data: _Data) -> None:

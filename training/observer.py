@@ -47,7 +47,10 @@ class Observer:
         """``finished`` of ``total`` images are scored with the best checkpoint."""
 
     def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
-        """The last call; ``summary`` is what ``summary.json`` holds, empty where the run did not finish."""
+        """The last call; ``summary`` is what ``summary.json`` holds, empty where the run did not finish.
+
+        It also comes where ``started`` failed, of this observer or of one before it.
+        """
 
 
 class Observers(Observer):

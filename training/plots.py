@@ -224,7 +224,7 @@ def _figure(
         import matplotlib
         from matplotlib.figure import Figure as NewFigure
     except ImportError as error:
-        raise MissingExtraError.of("plots", "matplotlib", "train") from error
+        raise MissingExtraError.of("plots", "matplotlib", "benchmark") from error
     with matplotlib.rc_context(_STYLE):
         # A Figure of its own, not pyplot's: no window system is asked for, and no global list holds it.
         figure = NewFigure((width, height), layout="constrained", dpi=110)

@@ -45,7 +45,7 @@ class Recipe(BaseModel):
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps with a linearly rising rate.")
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled; used by adamw only.")
     epochs: int = Field(40, ge=1)
-    batch: int = Field(4, ge=1, description="Images in one step.")
+    batch: int = Field(8, ge=1, description="Images in one step.")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     early_stopping: int = Field(
         0, ge=0, description="Stop after so many epochs without a better val mIoU; 0 trains all epochs."

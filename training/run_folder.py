@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from edgeseg.atomic import write_text
-from edgeseg.errors import DataError, UsageError
+from edgeseg.errors import DataError, OutputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, wanted: Path) -> RunFolder:
-        """A new folder at ``wanted``, or at ``wanted-2``, ``wanted-3``, … where that is taken."""
+        """A new folder at ``wanted``, or at ``wanted-2``, ``wanted-3``, … where that is taken.
+
+        Raises:
+            OutputError: It cannot be made.
+        """
         return cls(new_folder(wanted))
 
     @classmethod
@@ -130,14 +135,48 @@ def best_row(rows: Sequence[EpochRow]) -> EpochRow:
     return max(rows, key=lambda row: row.val_miou)
 
 
+def out_of_patience(rows: Sequence[EpochRow], patience: int) -> bool:
+    """Whether so many epochs since the best one were no better; never with a patience of 0."""
+    return bool(patience and rows) and rows[-1].epoch - best_row(rows).epoch >= patience
+
+
+def check_new_folder(wanted: Path) -> None:
+    """Say before slow work what would keep :func:`new_folder` from making the folder after it.
+
+    Raises:
+        OutputError: The nearest folder above that exists is none, or cannot be written to.
+    """
+    above = next(path for path in wanted.absolute().parents if path.exists())
+    if not above.is_dir():
+        raise _no_folder(wanted, f"{above}, which is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _no_folder(wanted, f"{above}, which cannot be written to")
+
+
 def new_folder(wanted: Path) -> Path:
-    """A folder that did not exist before: ``wanted``, or the first free of ``wanted-2``, ``wanted-3``, …"""
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    """A folder that did not exist before: ``wanted``, or the first free of ``wanted-2``, ``wanted-3``, …
+
+    Raises:
+        OutputError: It cannot be made.
+    """
     number, path = 1, wanted
-    while not _made(path):
-        number += 1
-        path = wanted.with_name(f"{wanted.name}-{number}")
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        while not _made(path):
+            number += 1
+            path = wanted.with_name(f"{wanted.name}-{number}")
+    except OSError as error:
+        raise _no_folder(wanted, str(error)) from error
     return path
+
+
+def _no_folder(wanted: Path, found: str) -> OutputError:
+    return OutputError(
+        f"--out {wanted}",
+        expected="a place where a folder can be made",
+        found=found,
+        next_step="Name another folder with --out.",
+    )
 
 
 def _made(path: Path) -> bool:

@@ -37,7 +37,7 @@ def summarise(
         run.folder.confusion, evaluation.label_matrix, run.labels, f"{title}, mIoU {100 * miou:.1f}"
     )
     summary = _values(run, rows, evaluation)
-    write_text(run.folder.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_text(run.folder.summary, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return summary
 
 

@@ -33,6 +33,7 @@ class TensorBoardTracker(Observer):
         except ImportError as error:
             raise MissingExtraError.of("--tensorboard", "tensorboard", "tensorboard") from error
         self._events, self._summaries, self._new_writer = event_pb2, summary_pb2, EventFileWriter
+        self._writer: Any = None
 
     @override
     def started(self, run: Run) -> None:
@@ -50,7 +51,8 @@ class TensorBoardTracker(Observer):
 
     @override
     def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _picture(self, path: Path) -> Any:
         data = path.read_bytes()
@@ -85,6 +87,7 @@ class MLflowTracker(Observer):
         except ImportError as error:
             raise MissingExtraError.of("--mlflow", "mlflow", "mlflow") from error
         self._failure, self._working = MlflowException, True
+        self._run_id: str | None = None
         try:
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(self.EXPERIMENT)
@@ -110,7 +113,8 @@ class MLflowTracker(Observer):
 
     @override
     def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
-        self._try(lambda: self._close(status, summary))
+        if self._run_id is not None:
+            self._try(lambda: self._close(status, summary))
 
     def _open(self, run: Run) -> None:
         folder = str(run.folder.path.resolve())

@@ -78,7 +78,8 @@ class Demo:
                 "seed": self._seed,
             }
         )
-        return train(recipe, self.out / "train", [TrainingProgress()])
+        with TrainingProgress() as progress:
+            return train(recipe, self.out / "train", [progress])
 
     def evaluate(self, trained: TrainResult) -> None:
         """The scores of the best checkpoint, per class."""

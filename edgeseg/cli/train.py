@@ -103,9 +103,10 @@ def _train(start: Path | tuple[Recipe, Path], tensorboard: bool, mlflow: str | N
     from edgeseg.cli.training_progress import TrainingProgress
 
     progress = TrainingProgress()
-    observers = [progress, *_trackers(tensorboard, mlflow)]
     try:
-        return resume(start, observers) if isinstance(start, Path) else train(*start, observers)
+        with progress:
+            observers = [progress, *_trackers(tensorboard, mlflow)]
+            return resume(start, observers) if isinstance(start, Path) else train(*start, observers)
     except KeyboardInterrupt:
         if progress.run:
             folder = progress.run.folder.path

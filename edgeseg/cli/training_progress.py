@@ -27,6 +27,9 @@ _REFRESH_SECONDS = 0.2
 class TrainingProgress(Observer):
     """Writes to stderr. Without a terminal there are no bars, only the lines.
 
+    Use it in a ``with`` statement: an error before the run has started, while images are decoded, leaves the
+    terminal without its cursor otherwise.
+
     ``run`` is the run as it started, ``None`` before that.
     """
 
@@ -46,6 +49,12 @@ class TrainingProgress(Observer):
         self._task: TaskID | None = None
         self._name = ""
         self._shown = 0.0
+
+    def __enter__(self) -> TrainingProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
 
     @override
     def preparing(self, split: str, finished: int, total: int) -> None:
@@ -97,8 +106,7 @@ class TrainingProgress(Observer):
 
     @override
     def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
-        self._hide()
-        self._progress.stop()
+        self._stop()
         if summary:
             console.print(
                 f"Best epoch {summary['best_epoch']} (* above): mIoU {100 * summary['miou']:.1f} "
@@ -118,6 +126,12 @@ class TrainingProgress(Observer):
             self._progress.start()
             self._name, self._task = name, self._progress.add_task(name, total=total, scores=scores)
         self._progress.update(self._task, completed=finished, total=total, scores=scores)
+
+    def _stop(self) -> None:
+        self._hide()
+        # Rich ends a line each time that it is stopped, shown or not.
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def _hide(self) -> None:
         if self._task is not None:

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import DataError, UsageError
-from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, read_info, restore, save_checkpoint
+from edgeseg.training.checkpoint import (
+    CheckpointInfo,
+    load_checkpoint,
+    load_trainable,
+    read_info,
+    restore,
+    save_checkpoint,
+)
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.models import build_model
 from edgeseg.training.predictor import keras_predictor
@@ -162,3 +169,29 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     other.compile("adam", NamedLoss("dice", 3))
     with pytest.raises(DataError, match=r"last\.keras"):
         restore(other, path)
+
+
+@pytest.mark.parametrize("policies", [("mixed_float16", "float32"), ("float32", "mixed_float16")])
+def test_an_optimizer_of_another_precision_is_refused(policies: tuple[str, str], tmp_path: Path) -> None:
+    """Keras itself would warn and train on with a fresh optimiser."""
+    saved, wanted = policies
+    path = tmp_path / "last.keras"
+    save_checkpoint(small_model(saved), path, INFO)
+    with pytest.raises(DataError, match=r"last\.keras"):
+        restore(small_model(wanted), path)
+
+
+def test_a_file_without_an_optimizer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.keras"
+    build_model("unet_mini", 3, 16, 16, channels=4).save(path)
+    with pytest.raises(DataError, match="Skipping variable loading for optimizer"):
+        restore(small_model(), path)
+
+
+def test_a_model_to_train_on_keeps_its_precision_and_the_order_of_its_variables(tmp_path: Path) -> None:
+    """The optimiser's state is kept by the variables' order."""
+    model, path = small_model("mixed_bfloat16"), tmp_path / "last.keras"
+    save_checkpoint(model, path, INFO)
+    again = load_trainable(path)
+    assert again.get_layer("head").compute_dtype == "bfloat16"
+    assert [v.path for v in again.variables] == [v.path for v in model.variables]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,15 +15,16 @@ import pytest
 from keras import ops
 
 from edgeseg.errors import DataError, TrainingError, UsageError
-from edgeseg.training import guards
-from edgeseg.training.checkpoint import load_checkpoint, read_info
-from edgeseg.training.compilation import class_weights, compiled_model
-from edgeseg.training.data import CachedSplit, open_dataset, prepare
+from edgeseg.training import fit, guards
+from edgeseg.training.callbacks import EpochSeeds
+from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
+from edgeseg.training.compilation import compile_model
+from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.fit import TrainResult, resume, train
-from edgeseg.training.losses import LOSSES, loss_function
+from edgeseg.training.models import unet_mini
 from edgeseg.training.observer import Observer, Run, Status
-from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
-from edgeseg.training.run_folder import RunFolder
+from edgeseg.training.recipe import make_recipe, read_recipe
+from edgeseg.training.run_folder import EpochRow, RunFolder, out_of_patience
 
 RUN_FILES = {
     "recipe.yaml",
@@ -210,6 +213,112 @@ def test_resume_refuses_another_recipe_and_other_data(
         picture.write_bytes(original)
 
 
+@pytest.mark.parametrize("kept", [[0, 2], [0, 0, 1, 2], [1, 0, 2], []])
+def test_a_metrics_table_that_does_not_fit_the_checkpoint(
+    kept: list[int], straight: tuple[TrainResult, Recorder], tmp_path: Path
+) -> None:
+    folder = RunFolder(shutil.copytree(straight[0].folder.path, tmp_path / "run"))
+    folder.write_rows([straight[0].rows[index] for index in kept])
+    with pytest.raises(DataError, match=r"metrics\.csv.*each of the 3 epochs"):
+        resume(folder.path)
+
+
+def test_patience_is_a_matter_of_the_rows() -> None:
+    rows = [EpochRow(i, 1, 0, 1, miou, 0.5, 1e-3, 1) for i, miou in enumerate((0.1, 0.3, 0.3, 0.2), start=1)]
+    assert [out_of_patience(rows[:n], 2) for n in range(5)] == [False, False, False, False, True]
+    assert not out_of_patience(rows, 0)
+
+
+def test_resuming_a_run_that_was_stopped_early_trains_no_further(
+    straight: tuple[TrainResult, Recorder], tmp_path: Path
+) -> None:
+    folder = RunFolder(shutil.copytree(straight[0].folder.path, tmp_path / "run"))
+    recipe = straight[0].recipe.model_copy(update={"epochs": 9, "early_stopping": 2})
+    recipe.write(folder.recipe)
+    first, *others = straight[0].rows
+    folder.write_rows([replace(first, val_miou=0.9), *(replace(row, val_miou=0.1) for row in others)])
+    info = read_info(folder.last)
+    assert info is not None
+    model = load_trainable(folder.last)
+    compile_model(model, recipe, prepare(open_dataset(recipe.data), "train", 16, 16))
+    save_checkpoint(model, folder.last, info.model_copy(update={"recipe_hash": recipe.hash()}))
+    recorder = Recorder()
+    assert len(resume(folder.path, [recorder]).rows) == 3
+    assert recorder.told == []
+
+
+@pytest.mark.heavy
+def test_resume_keeps_the_precision_that_auto_was(
+    tiny_recipe: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = {"auto": "mixed_float16", "mixed_float16": "mixed_float16"}
+    monkeypatch.setattr(fit, "resolve_precision", resolved.__getitem__)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe(precision="auto", epochs=1), tmp_path / "run", [Interrupt(1, 1)])
+    resolved["auto"] = "float32"  # as another machine may choose
+    assert resume(tmp_path / "run").summary["precision"] == "mixed_float16"
+
+
+class WithDropout:
+    """A model that draws random numbers in each step, and needs a file that is only there at first."""
+
+    def __init__(self) -> None:
+        self.built = 0
+
+    def __call__(
+        self, num_classes: int, height: int, width: int, *, channels: int = 4, momentum: float = 0.9
+    ) -> keras.Model:
+        self.built += 1
+        image = keras.Input((height, width, 3), dtype="uint8", name="image")
+        x = keras.layers.Rescaling(1 / 255)(image)
+        x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
+        x = keras.layers.Dropout(0.5)(x)
+        return keras.Model(image, keras.layers.Conv2D(num_classes, 1)(keras.layers.Dropout(0.1)(x)))
+
+
+@pytest.mark.heavy
+def test_resuming_draws_the_same_random_numbers_and_builds_no_model(
+    tiny_recipe: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model with weights of its own from elsewhere must not need them again: the checkpoint has all."""
+    build = WithDropout()
+    monkeypatch.setattr(unet_mini, "build", build)
+    recipe = tiny_recipe(epochs=2)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", [Interrupt(2, 2)])
+    again = resume(tmp_path / "run")
+    assert build.built == 2
+    assert [row.loss for row in again.rows] == pytest.approx([row.loss for row in whole.rows], rel=1e-6)
+    ours, theirs = (load_checkpoint(result.folder.last)[0].get_weights() for result in (again, whole))
+    for x, y in zip(ours, theirs, strict=True):
+        assert np.allclose(x, y, atol=1e-6)
+
+
+def test_seeds_of_an_epoch_depend_on_recipe_epoch_and_layer() -> None:
+    def states(seed: int, epoch: int) -> list[int]:
+        model = WithDropout()(3, 8, 8)
+        callback = EpochSeeds(seed)
+        callback.set_model(model)
+        callback.on_epoch_begin(epoch)
+        drawn = [v for v in model.variables if v.name == "seed_generator_state"]
+        return [int(number) for v in drawn for number in ops.convert_to_numpy(v)]
+
+    assert states(1, 0) == states(1, 0)
+    assert len({*states(1, 0), *states(1, 1), *states(2, 0)}) == 2 * 3 + 1, "and each counts from 0"
+
+
+def test_an_observer_that_cannot_start_still_ends(tiny_recipe: type, tmp_path: Path) -> None:
+    class Fails(Observer):
+        def started(self, run: Run) -> None:
+            raise OSError("no room")
+
+    recorder = Recorder()
+    with pytest.raises(OSError, match="no room"):
+        train(tiny_recipe(), tmp_path / "run", [Fails(), recorder])
+    assert recorder.status == "failed"
+
+
 def test_damaged_metrics_table(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.metrics.write_text("epoch,loss\n1,much\n", encoding="utf-8")
@@ -245,49 +354,3 @@ def test_a_loss_that_is_not_finite_is_stopped(tiny_recipe: type, tmp_path: Path)
     info = read_info(RunFolder(tmp_path / "run").last)
     assert info is not None
     assert info.epoch == 0, "the broken weights were not kept"
-
-
-@pytest.fixture(scope="module")
-def cached(bands: str, tmp_path_factory: pytest.TempPathFactory) -> CachedSplit:
-    return prepare(open_dataset(bands), "train", 16, 16, cache_dir=tmp_path_factory.mktemp("cache"))
-
-
-@pytest.mark.parametrize("name", sorted(LOSSES))
-def test_the_loss_of_the_recipe_is_the_one_that_is_compiled(
-    name: str, tiny_recipe: type, cached: CachedSplit
-) -> None:
-    """Not a loss of another name, as in a loop that compiles every run with the same one."""
-    recipe: Recipe = tiny_recipe(loss=name)
-    keras.utils.set_random_seed(0)
-    model, _ = compiled_model(recipe, cached)
-    # An opinion: where all classes are as likely, Dice and Tversky are almost the same.
-    model.get_layer("head").bias.assign([0.0, 2.0, -1.0])
-    images, masks = cached.images[:4], cached.masks[:4]
-    logits = model(images, training=False)
-    compiled = float(model.test_on_batch(images, masks, return_dict=True)["loss"])
-    values = {other: float(ops.convert_to_numpy(loss_function(other)(masks, logits))) for other in LOSSES}
-    assert compiled == pytest.approx(values[name], rel=1e-4)
-    others = [value for other, value in values.items() if other != name]
-    assert all(abs(compiled - value) > 1e-3 * value for value in others), "the case tells the losses apart"
-    assert model.loss.name == name
-
-
-def test_class_weights_of_the_recipe(tiny_recipe: type, cached: CachedSplit) -> None:
-    assert class_weights(tiny_recipe(), cached) is None
-    assert class_weights(tiny_recipe(class_weights=[1, 2, 3]), cached) == [1, 2, 3]
-    weights = class_weights(tiny_recipe(class_weights="median_frequency"), cached)
-    expected = np.clip(np.median(cached.histogram) / cached.histogram, 0.1, 10)
-    assert weights == pytest.approx(expected, abs=1e-4)
-    with pytest.raises(UsageError, match="3 finite numbers"):
-        compiled_model(tiny_recipe(class_weights=[1, 2]), cached)
-
-
-def test_a_dataset_of_ignored_pixels_only(tiny_recipe: type, tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        for kind, value in (("images", 9), ("masks", 255)):
-            (tmp_path / split / kind).mkdir(parents=True)
-            cv2.imwrite(str(tmp_path / split / kind / "a.png"), np.full((16, 16), value, np.uint8))
-    (tmp_path / "labels.yaml").write_text("classes: [a, b]\n", encoding="utf-8")
-    with pytest.raises(DataError, match="only ignored pixels"):
-        train(tiny_recipe(data=f"folder:{tmp_path}"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 from edgeseg.errors import UnknownNameError, UsageError
-from edgeseg.training.models import MODELS, build_model, model_options
+from edgeseg.training.models import MODELS, build_model, model_options, unet_mini_source
 from edgeseg.training.models.unet_efficientnetb3 import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 CLASSES = 5
@@ -197,3 +197,35 @@ def test_scale_constants_are_those_of_keras() -> None:
 
     assert tuple(IMAGENET_STDDEV_RGB) == IMAGENET_DEVIATION
     assert math.isclose(sum(IMAGENET_MEAN), 1.347)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("unet_mini", {"channels": "abc"}, "channels: expected a whole number of at least 1, found 'abc'"),
+        ("unet_mini", {"channels": 0}, "channels.*found 0"),
+        ("unet_mini", {"channels": True}, "channels.*found True"),
+        ("unet_mini", {"momentum": 1.0}, "momentum.*less than 1, found 1.0"),
+        ("unet_mini", {"momentum": "high"}, "momentum"),
+        ("unet_mini", {"upsampling": ["transpose"]}, "upsampling"),
+        ("unet_efficientnetb3", {"decoder": [64, 32, 16]}, "decoder: expected 5 whole numbers"),
+        ("unet_efficientnetb3", {"decoder": [64, 32, 16, 8, 0]}, "decoder"),
+        ("unet_efficientnetb3", {"decoder": 64}, "decoder"),
+        ("unet_efficientnetb3", {"encoder_weights": 3}, "encoder_weights"),
+    ],
+)
+def test_an_options_value_that_does_not_fit_is_named(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"model_options\.{message}"):
+        build_model(name, CLASSES, 64, 64, **options)
+
+
+def test_a_model_that_ends_at_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def halved(num_classes: int, height: int, width: int) -> keras.Model:
+        image = keras.Input((height, width, 3))
+        return keras.Model(image, layers.Conv2D(num_classes, 2, strides=2)(image))
+
+    monkeypatch.setattr(unet_mini_source, "build", halved)
+    with pytest.raises(UsageError, match=r"unet_mini_source.*\(None, 16, 16, 5\).*\(None, 8, 8, 5\)"):
+        build_model("unet_mini_source", CLASSES, 16, 16)

@@ -48,6 +48,11 @@ def test_tensorboard_events(tmp_path: Path) -> None:
     assert [(p.step, p.width, p.height) for p in pictures] == [(1, 50, 30), (2, 50, 30)]
 
 
+def test_tensorboard_that_never_started_ends(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    TensorBoardTracker().ended("failed", {})
+
+
 @pytest.mark.heavy
 def test_mlflow_run_with_its_continuation(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
+# What makes a terminal show its cursor, and hide it.
+SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
 TINY = ["--size", "16x16", "--batch", "4", "--seed", "3", "--set", "model_options.channels=4",
         "--set", "precision=float32", "--learning-rate", "0.01"]  # fmt: skip
 
@@ -89,7 +92,7 @@ def test_ctrl_c_names_the_command_that_continues(bands: str, tmp_path: Path) -> 
         "--data",
         bands,
         "--epochs",
-        "500",
+        "12",
         *TINY,
         "--out",
         "run",
@@ -99,13 +102,31 @@ def test_ctrl_c_names_the_command_that_continues(bands: str, tmp_path: Path) -> 
         for line in process.stderr:
             if line.startswith("Epoch "):
                 break
-        time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
     assert "Continue with: edgeseg train --resume run" in rest
     assert (tmp_path / "run/weights/last.keras").is_file()
     assert "Traceback" not in rest
+
+    done = edgeseg("train", "--resume", "run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Continuing after epoch" in done.stderr
+    assert json.loads(done.stdout)["epochs"] == 12
+    table = (tmp_path / "run/metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in table] == ["epoch", *map(str, range(1, 13))]
+
+
+def test_an_error_while_decoding_gives_the_cursor_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeseg.cli import training_progress
+
+    terminal = Console(file=io.StringIO(), force_terminal=True, legacy_windows=False)
+    monkeypatch.setattr(training_progress, "console", terminal)
+    with pytest.raises(ValueError, match="no picture"), training_progress.TrainingProgress() as progress:
+        progress.preparing("train", 1, 9)
+        assert terminal.file.getvalue().rfind(HIDE) > terminal.file.getvalue().rfind(SHOW)
+        raise ValueError("no picture")
+    assert terminal.file.getvalue().rfind(SHOW) > terminal.file.getvalue().rfind(HIDE)
 
 
 @pytest.mark.parametrize(

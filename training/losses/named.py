@@ -23,7 +23,7 @@ class NamedLoss(keras.losses.Loss):
         loss: One of :data:`edgeseg.training.losses.LOSSES`.
         num_classes: Number of classes C of the logits.
         ignore_index: Mask value that does not count.
-        class_weights: C weights of at least 0, or ``None``.
+        class_weights: C weights of at least 0, not all 0, or ``None``.
         **options: What else the function takes, for instance ``gamma`` of ``focal_tversky``.
 
     Raises:
@@ -54,14 +54,18 @@ class NamedLoss(keras.losses.Loss):
 
 
 def _check_weights(weights: Sequence[float] | None, num_classes: int) -> None:
-    if weights is None or (len(weights) == num_classes and all(0 <= w < math.inf for w in weights)):
+    if weights is None or (len(weights) == num_classes and _usable(weights)):
         return
     raise UsageError(
         "class_weights",
-        expected=f"{num_classes} finite numbers of at least 0, one for each class",
+        expected=f"{num_classes} finite numbers of at least 0, one for each class, not all 0",
         found=str(list(weights)),
         next_step="Correct them, or use median_frequency.",
     )
+
+
+def _usable(weights: Sequence[float]) -> bool:
+    return all(0 <= weight < math.inf for weight in weights) and any(weights)
 
 
 def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def build_model(name: str, num_classes: int, height: int, width: int, **options:
 
     Raises:
         UnknownNameError: There is no such model.
-        UsageError: The size does not divide, or the model has no such option.
+        UsageError: The size does not divide, the model has no such option, or its value does not fit.
     """
     known = model_options(name)
     unknown = sorted(set(options) - set(known))
@@ -48,13 +48,25 @@ def build_model(name: str, num_classes: int, height: int, width: int, **options:
             found=", ".join(unknown),
             next_step="Remove it, or choose a model that has it.",
         )
-    return _builder(name)(num_classes, height, width, **options)
+    model = _builder(name)(num_classes, height, width, **options)
+    _check_output(name, model, (None, height, width, num_classes))
+    return model
 
 
 def model_options(name: str) -> dict[str, Any]:
     """The options of a model with their defaults."""
     parameters = inspect.signature(_builder(name)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _check_output(name: str, model: keras.Model, expected: tuple[int | None, ...]) -> None:
+    if model.output_shape != expected:
+        raise UsageError(
+            f"model {name}",
+            expected=f"one logit for each pixel of the input and class, {expected}",
+            found=f"an output of {model.output_shape}",
+            next_step="Choose another size or other options; a new model must end at its input's size.",
+        )
 
 
 def _builder(name: str) -> Callable[..., keras.Model]:

@@ -10,6 +10,38 @@ from keras import layers
 from edgeseg.errors import UsageError
 
 
+def check_option(name: str, value: object, *, fits: bool, expected: str) -> None:
+    """Refuse an option's value that does not fit.
+
+    Args:
+        name: The option of ``build``.
+        value: What was given for it.
+        fits: Whether it is right.
+        expected: What would be right, for the message.
+
+    Raises:
+        UsageError: It does not fit.
+    """
+    if not fits:
+        raise UsageError(
+            f"model_options.{name}",
+            expected=expected,
+            found=repr(value),
+            next_step=f"Correct it, for instance by --set model_options.{name}=VALUE.",
+        )
+
+
+def check_momentum(value: object) -> None:
+    """Refuse a momentum of BatchNorm that is none; raises as :func:`check_option`."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+    check_option("momentum", value, fits=fits, expected="a number from 0 to less than 1")
+
+
+def is_channels(value: object) -> bool:
+    """Whether it can be a layer's number of channels."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def image_input(height: int, width: int, multiple: int) -> Any:
     """The input of every model: ``uint8 [N, height, width, 3]`` RGB, 0 to 255.
 

@@ -10,7 +10,14 @@ import keras
 from keras import layers
 
 from edgeseg.errors import UsageError
-from edgeseg.training.models.blocks import convolution, image_input, logits
+from edgeseg.training.models.blocks import (
+    check_momentum,
+    check_option,
+    convolution,
+    image_input,
+    is_channels,
+    logits,
+)
 
 DECODER = (256, 128, 64, 32, 16)
 # The last feature maps at 1/16, 1/8, 1/4 and 1/2 of the input's size.
@@ -39,8 +46,13 @@ def build(
         momentum: Of the decoder's BatchNorm.
 
     Raises:
-        UsageError: The encoder's weights cannot be downloaded, read, or are of another network.
+        UsageError: An option's value does not fit, or the encoder's weights cannot be downloaded, read, or
+            are of another network.
     """
+    _check_decoder(decoder)
+    check_momentum(momentum)
+    expected = "imagenet, none, or a .h5 file"
+    check_option("encoder_weights", encoder_weights, fits=isinstance(encoder_weights, str), expected=expected)
     image = image_input(height, width, multiple=32)
     encoder = _encoder(image, encoder_weights)
     x = encoder.output
@@ -52,6 +64,12 @@ def build(
         for index in (1, 2):
             x = convolution(x, filters, name=f"decoder{level}_conv{index}", momentum=momentum)
     return keras.Model(image, logits(x, num_classes), name="unet_efficientnetb3")
+
+
+def _check_decoder(decoder: object) -> None:
+    levels = len(DECODER)
+    fits = isinstance(decoder, list | tuple) and len(decoder) == levels and all(map(is_channels, decoder))
+    check_option("decoder", decoder, fits=fits, expected=f"{levels} whole numbers of at least 1")
 
 
 def _encoder(image: Any, weights: str) -> keras.Model:

@@ -12,8 +12,14 @@ from typing import Any
 import keras
 from keras import layers
 
-from edgeseg.errors import UsageError
-from edgeseg.training.models.blocks import convolution, image_input, logits
+from edgeseg.training.models.blocks import (
+    check_momentum,
+    check_option,
+    convolution,
+    image_input,
+    is_channels,
+    logits,
+)
 
 UPSAMPLINGS = ("transpose", "bilinear")
 
@@ -35,14 +41,13 @@ def build(
         momentum: Of BatchNorm's moving averages. Keras's own 0.99 lags for hundreds of steps, and a model
             that has learnt well then predicts badly.
         upsampling: ``transpose`` (kernel 2, stride 2) or ``bilinear``.
+
+    Raises:
+        UsageError: An option's value does not fit.
     """
-    if upsampling not in UPSAMPLINGS:
-        raise UsageError(
-            "model_options.upsampling",
-            expected=" or ".join(UPSAMPLINGS),
-            found=repr(upsampling),
-            next_step="Correct it.",
-        )
+    check_option("channels", channels, fits=is_channels(channels), expected="a whole number of at least 1")
+    check_option("upsampling", upsampling, fits=upsampling in UPSAMPLINGS, expected=" or ".join(UPSAMPLINGS))
+    check_momentum(momentum)
     image = image_input(height, width, multiple=4)
     x = layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(image)
     skips = []
