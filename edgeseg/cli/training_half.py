@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from edgeseg.errors import MissingExtraError
 
 # What TensorFlow says on every start, before its own log level is heeded.
-_NOISE = ("port.cc", "absl::InitializeLog", "cpu_feature_guard.cc", "rebuild TensorFlow with")
+_NOISE = (
+    "port.cc",
+    "absl::InitializeLog",
+    "cpu_feature_guard.cc",
+    "rebuild TensorFlow with",
+    "cudart_stub.cc",
+    "cuda_platform.cc",
+)
 
 
 @contextmanager
@@ -28,10 +35,18 @@ def training_half(what: str) -> Iterator[None]:
     try:
         with _without_noise():
             yield
+            _find_devices()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("edgeseg"):
             raise
         raise MissingExtraError.of(what, error.name, "train") from error
+
+
+def _find_devices() -> None:
+    """TensorFlow looks for a GPU when it is first asked, and complains at length where there is none."""
+    import keras
+
+    keras.distribution.list_devices("gpu")
 
 
 @contextmanager

@@ -20,6 +20,16 @@ def test_commands_in_the_docs_exist(project_root: Path) -> None:
     assert seen >= 10
 
 
+def test_links_in_the_docs_lead_somewhere(project_root: Path) -> None:
+    seen = 0
+    for page in [*project_root.glob("*.md"), *sorted((project_root / "docs").rglob("*.md"))]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+                seen += 1
+    assert seen >= 10
+
+
 def test_make_targets_in_the_readme_exist(project_root: Path) -> None:
     targets = re.findall(r"^([a-z-]+):", (project_root / "Makefile").read_text(), flags=re.MULTILINE)
     for target in re.findall(r"\bmake ([a-z]+)\b", (project_root / "README.md").read_text()):
