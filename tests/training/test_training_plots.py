@@ -71,6 +71,6 @@ def test_labels(tmp_path: Path) -> None:
 
 def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgeseg\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'edgeseg\[benchmark\]'"):
         plot_curves(tmp_path / "curves.png", rows(2))
     assert not list(tmp_path.iterdir())
