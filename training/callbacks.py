@@ -14,13 +14,13 @@ from typing_extensions import override
 from edgeseg import __version__
 from edgeseg.training.batches import Batches
 from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
-from edgeseg.training.data import CachedSplit
+from edgeseg.training.data.loader import BatchLoader
+from edgeseg.training.examiner import Examiner, Score
 from edgeseg.training.guards import check_finite, check_not_collapsed, top_class_share
-from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.observer import Observer, Run
 from edgeseg.training.plots import plot_predictions
-from edgeseg.training.predictor import keras_predictor
 from edgeseg.training.run_folder import EpochRow, best_row, out_of_patience
+from edgeseg.training.schedule import plateau_factor
 
 GRID_IMAGES = 4
 
@@ -70,7 +70,7 @@ class EpochKeeper(keras.callbacks.Callback):
     Args:
         run: The run.
         rows: Epochs finished before, of a resumed run.
-        metric: The compiled mIoU; after validation it holds the validation split's counts.
+        examiner: Scores the weights after each epoch, and holds those that are kept as the best.
         val: The validation split.
         info: What checkpoints say, see :func:`checkpoint_info`.
         observer: Told at the end of each epoch.
@@ -80,21 +80,22 @@ class EpochKeeper(keras.callbacks.Callback):
         self,
         run: Run,
         rows: list[EpochRow],
-        metric: MeanIoU,
-        val: CachedSplit,
+        examiner: Examiner,
+        val: BatchLoader,
         info: CheckpointInfo,
         observer: Observer,
     ) -> None:
         super().__init__()
-        self._run, self.rows, self._metric, self._val = run, rows, metric, val
+        self._run, self.rows, self._examiner = run, rows, examiner
+        self._val, self._batches = val.cached, Batches(val)
         self._info, self._observer = info, observer
         self._began = 0.0
-        self._shown = np.linspace(0, len(val) - 1, min(GRID_IMAGES, len(val))).round().astype(int)
+        count = len(self._val)
+        self._shown = np.linspace(0, count - 1, min(GRID_IMAGES, count)).round().astype(int)
 
     @override
-    def set_model(self, model: keras.Model) -> None:
-        super().set_model(model)
-        self._predict = keras_predictor(model)
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self._set_plateau()
 
     @override
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -102,35 +103,42 @@ class EpochKeeper(keras.callbacks.Callback):
 
     @override
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        matrix = self._metric.matrix()
-        row = self._row(epoch + 1, logs or {}, top_class_share(matrix))
+        self._examiner.follow(self.model.network, self.model.optimizer)
+        score = self._examiner.score(self._batches)
+        row = self._row(epoch + 1, logs or {}, score)
         check_finite(row.val_loss, row.epoch)
         self.rows.append(row)
         best = best_row(self.rows).epoch == row.epoch
+        self._set_plateau()
         self._keep(row, best)
         self._observer.epoch_ended(row, best)
-        check_not_collapsed(self.rows, self._run.steps_per_epoch, matrix)
+        check_not_collapsed(self.rows, self._run.steps_per_epoch, score.matrix)
         self.model.stop_training = out_of_patience(self.rows, self._run.recipe.early_stopping)
 
+    def _set_plateau(self) -> None:
+        if self._run.recipe.schedule == "plateau":
+            self.model.optimizer.plateau.assign(plateau_factor([row.val_miou for row in self.rows]))
+
     def _keep(self, row: EpochRow, best: bool) -> None:
-        folder = self._run.folder
+        folder, recipe = self._run.folder, self._run.recipe
         info = self._info.model_copy(update={"epoch": row.epoch, "val_miou": row.val_miou})
         folder.write_rows(self.rows)
         self._draw(row)
         if best:
-            save_checkpoint(self.model, folder.best, info)
-        save_checkpoint(self.model, folder.last, info)
+            height, width = recipe.size
+            whole = info.model_copy(update={"height": height, "width": width})
+            save_checkpoint(self._examiner.model, folder.best, whole)
+        save_checkpoint(self.model.network, folder.last, info)
 
-    def _row(self, epoch: int, logs: Mapping[str, float], share: float) -> EpochRow:
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+    def _row(self, epoch: int, logs: Mapping[str, float], score: Score) -> EpochRow:
         return EpochRow(
             epoch=epoch,
             loss=float(logs["loss"]),
             miou=float(logs["miou"]),
-            val_loss=float(logs["val_loss"]),
-            val_miou=float(logs["val_miou"]),
-            top_class_share=share,
-            learning_rate=rate,
+            val_loss=score.loss,
+            val_miou=score.miou,
+            top_class_share=top_class_share(score.matrix),
+            learning_rate=self.model.optimizer.rate,
             seconds=round(time.monotonic() - self._began, 3),
         )
 
@@ -141,14 +149,15 @@ class EpochKeeper(keras.callbacks.Callback):
             self._run.labels,
             list(images),
             list(masks),
-            [self._predict(image) for image in images],
+            [self._examiner.predict(image) for image in images],
             title=f"Epoch {row.epoch}: mIoU {100 * row.val_miou:.1f} on {self._run.recipe.val_split}",
         )
 
 
 def checkpoint_info(run: Run, fingerprint: str) -> CheckpointInfo:
-    """What the run's checkpoints say, before its first epoch."""
+    """What the run's checkpoints say, before its first epoch; its size is the one that is trained on."""
     recipe = run.recipe
+    height, width = recipe.train_size
     values: dict[str, Any] = recipe.model_dump(mode="json")
     return CheckpointInfo(
         model=recipe.model,
@@ -156,8 +165,8 @@ def checkpoint_info(run: Run, fingerprint: str) -> CheckpointInfo:
         recipe_hash=recipe.hash(),
         precision=run.precision,
         labels=run.labels.to_dict(),
-        height=recipe.height,
-        width=recipe.width,
+        height=height,
+        width=width,
         dataset=recipe.data,
         dataset_fingerprint=fingerprint,
         epoch=0,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edgeseg.atomic import atomic_file
 from edgeseg.errors import DataError, UsageError
 from edgeseg.labels import LabelSet
+from edgeseg.training.models import inference_model
 
 INFO_MEMBER = "edgeseg.json"
 _CONFIG_MEMBER = "config.json"
@@ -64,14 +65,15 @@ def save_checkpoint(model: keras.Model, path: Path, info: CheckpointInfo) -> Non
 def load_checkpoint(path: Path) -> tuple[keras.Model, CheckpointInfo | None]:
     """A model for inference in float32, and its info; ``None`` where edgeseg did not write the file.
 
-    A model of mixed precision becomes one of float32 with the same weights. Nothing in the file is executed.
+    A model of mixed precision becomes one of float32 with the same weights, and auxiliary heads are cut off.
+    Nothing in the file is executed.
 
     Raises:
         UsageError: There is no such file, or it is no ``.keras`` file.
         DataError: It is damaged, or holds code.
     """
     info = read_info(path)
-    return _in_float32(load_trainable(path)), info
+    return inference_model(_in_float32(load_trainable(path))), info
 
 
 def load_trainable(path: Path) -> keras.Model:

@@ -17,16 +17,20 @@ from edgeseg.errors import DataError
 from edgeseg.training.batches import Batches
 from edgeseg.training.callbacks import EpochKeeper, EpochSeeds, StepWatch, checkpoint_info
 from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info, restore, save_checkpoint
-from edgeseg.training.compilation import compile_model, new_model, steps_per_epoch
+from edgeseg.training.compilation import check_loss, make_trainee, steps_per_epoch
 from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
-from edgeseg.training.metrics import MeanIoU
+from edgeseg.training.data.subset import subset
+from edgeseg.training.examiner import Examiner
+from edgeseg.training.network import new_network
 from edgeseg.training.observer import Observer, Observers, Run, Status
 from edgeseg.training.plots import plot_labels
 from edgeseg.training.precision import default_workers, resolve_precision
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, out_of_patience
 from edgeseg.training.summary import summarise
+from edgeseg.training.teacher import open_teacher
+from edgeseg.training.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,16 @@ def train(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> Trai
     dataset = open_dataset(recipe.data)
     with _dtype_policy(recipe.precision) as precision:
         keras.utils.set_random_seed(recipe.seed)
-        model = new_model(recipe, dataset.labels)
+        check_loss(recipe, dataset.labels)
+        network, teacher = new_network(recipe, dataset.labels), open_teacher(recipe, dataset.labels)
         data = _decoded(recipe, dataset, observer)
-        metric = compile_model(model, recipe, data.train)
-        run = _run(RunFolder.create(out), recipe, data, model, precision)
+        trainee = make_trainee(network, recipe, data.train, teacher)
+        run = _run(RunFolder.create(out), recipe, data, network, precision)
         info = checkpoint_info(run, data.fingerprint)
         _write_start(run, data)
         # From here on a run can be resumed, even one that is cut off in its first epoch.
-        save_checkpoint(model, run.folder.last, info)
-        return _fit(run, data, model, metric, info, [], observer)
+        save_checkpoint(network, run.folder.last, info)
+        return _fit(run, data, trainee, info, [], observer)
 
 
 def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
@@ -97,11 +102,11 @@ def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
     with _dtype_policy(info.precision or recipe.precision) as precision:
         keras.utils.set_random_seed(recipe.seed)
         # From the file, and not built anew: the weights that an encoder began with need not be there again.
-        model = load_trainable(folder.last)
-        metric = compile_model(model, recipe, data.train)
-        restore(model, folder.last)
-        run = replace(_run(folder, recipe, data, model, precision), first_epoch=info.epoch)
-        return _fit(run, data, model, metric, info, rows, observer)
+        network = load_trainable(folder.last)
+        trainee = make_trainee(network, recipe, data.train, open_teacher(recipe, data.dataset.labels))
+        restore(network, folder.last)
+        run = replace(_run(folder, recipe, data, network, precision), first_epoch=info.epoch)
+        return _fit(run, data, trainee, info, rows, observer)
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ def _decoded(recipe: Recipe, dataset: Dataset, observer: Observer) -> _Data:
     ]
     for name, split in zip(names, splits, strict=True):
         _check_labelled(name, split, recipe)
-    return _Data(dataset, *splits)
+    train, val = splits
+    return _Data(dataset, subset(train, recipe.fraction, recipe.seed), val)
 
 
 def _check_labelled(name: str, split: CachedSplit, recipe: Recipe) -> None:
@@ -144,6 +150,7 @@ def _loader(recipe: Recipe, split: CachedSplit, *, training: bool) -> BatchLoade
         recipe.batch,
         augment=recipe.augment if training else None,
         seed=recipe.seed,
+        crop=recipe.crop if training else None,
         shuffle=training,
         workers=workers if training else 0,
     )
@@ -172,8 +179,7 @@ def _write_start(run: Run, data: _Data) -> None:
 def _fit(
     run: Run,
     data: _Data,
-    model: keras.Model,
-    metric: MeanIoU,
+    trainee: Trainee,
     info: CheckpointInfo,
     rows: list[EpochRow],
     observer: Observer,
@@ -182,12 +188,11 @@ def _fit(
     summary: dict[str, Any] = {}
     try:
         observer.started(run)
-        keeper = EpochKeeper(run, rows, metric, data.val, info, observer)
         if not out_of_patience(rows, run.recipe.early_stopping):
-            _fit_epochs(run, data, model, keeper, observer)
-        summary = summarise(run, data.dataset, keeper.rows, observer.evaluating)
+            _fit_epochs(run, data, trainee, info, rows, observer)
+        summary = summarise(run, data.dataset, rows, observer.evaluating)
         status = "finished"
-        return TrainResult(run.folder, run.recipe, tuple(keeper.rows), summary)
+        return TrainResult(run.folder, run.recipe, tuple(rows), summary)
     except KeyboardInterrupt:
         status = "interrupted"
         raise
@@ -195,18 +200,28 @@ def _fit(
         observer.ended(status, summary)
 
 
-def _fit_epochs(run: Run, data: _Data, model: keras.Model, keeper: EpochKeeper, observer: Observer) -> None:
+def _fit_epochs(
+    run: Run,
+    data: _Data,
+    trainee: Trainee,
+    info: CheckpointInfo,
+    rows: list[EpochRow],
+    observer: Observer,
+) -> None:
+    """The epochs that are left; each is added to ``rows``."""
+    recipe = run.recipe
+    examiner = Examiner(recipe, run.labels, trainee.objective)
     with (
-        _loader(run.recipe, data.train, training=True) as train_loader,
-        _loader(run.recipe, data.val, training=False) as val_loader,
+        _loader(recipe, data.train, training=True) as train_loader,
+        _loader(recipe, data.val, training=False) as val_loader,
     ):
         batches = Batches(train_loader)
-        model.fit(
+        keeper = EpochKeeper(run, rows, examiner, val_loader, info, observer)
+        trainee.fit(
             batches,
-            validation_data=Batches(val_loader),
             initial_epoch=run.first_epoch,
-            epochs=run.recipe.epochs,
-            callbacks=[EpochSeeds(run.recipe.seed), StepWatch(batches, observer), keeper],
+            epochs=recipe.epochs,
+            callbacks=[EpochSeeds(recipe.seed), StepWatch(batches, observer), keeper],
             verbose=0,
             # The loader shuffles, by seed and epoch; Keras would shuffle its batches again, by chance.
             shuffle=False,

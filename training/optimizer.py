@@ -1,59 +1,123 @@
-"""Optimiser and learning-rate schedule of a recipe."""
+"""Optimiser of a recipe: its learning rate over the steps, and over the parts of the model."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
+from typing_extensions import override
 
 from edgeseg.training.recipe import Recipe
+from edgeseg.training.schedule import WarmUpSchedule
+
+ENCODER = "encoder"
+"""The layer of a model that holds its pretrained part."""
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimiser, at the learning rate of :class:`WarmUpSchedule`."""
-    total = recipe.epochs * steps_per_epoch
-    rate = WarmUpSchedule(recipe.learning_rate, total, round(recipe.warmup * total), recipe.schedule)
-    if recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-        # Decay is for kernels: it would only pull BatchNorm's scales and the biases to zero.
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return optimizer
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-
-
-@keras.saving.register_keras_serializable(package="edgeseg")
-class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise to ``peak`` over ``warmup_steps``, then half a cosine down to 0, or no change.
+def make_optimizer(recipe: Recipe, steps_per_epoch: int, network: keras.Model) -> keras.optimizers.Optimizer:
+    """The recipe's optimiser with all its variables, for the network's trainable ones.
 
     Args:
-        peak: The highest learning rate.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of the rise; 0 starts at the peak.
-        shape: ``cosine`` or ``constant``.
+        recipe: Says which, and its rates.
+        steps_per_epoch: Batches in an epoch.
+        network: Its ``encoder``, where it has one, learns at ``encoder_rate`` of the learning rate, and not
+            at all in the first ``encoder_frozen_epochs``.
+    """
+    total = recipe.epochs * steps_per_epoch
+    schedule = WarmUpSchedule(recipe.learning_rate, total, round(recipe.warmup * total), recipe.schedule)
+    optimizer = _OPTIMIZERS[recipe.optimizer](
+        schedule,
+        name=recipe.optimizer,
+        decay=recipe.weight_decay if recipe.optimizer == "adamw" else 0.0,
+        encoder=_encoder_indices(network),
+        encoder_rate=recipe.encoder_rate,
+        encoder_frozen_steps=recipe.encoder_frozen_epochs * steps_per_epoch,
+        use_ema=recipe.ema > 0,
+        ema_momentum=recipe.ema,
+        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
+    )
+    # Built here, so that a checkpoint of any epoch, the zeroth too, can be saved and restored.
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+class _PartRates:
+    """An optimiser's update at each part's own rate, with decoupled weight decay at that rate.
+
+    Args:
+        schedule: The learning rate.
+        decay: Weight decay of kernels; of the rest it would only pull scales and biases to zero.
+        encoder: Which of the trainable variables, counted from 0, are the encoder's.
+        encoder_rate: What the encoder's learning rate is multiplied by.
+        encoder_frozen_steps: For so many steps from the first it is 0.
+        **settings: Of the Keras optimiser.
     """
 
-    def __init__(self, peak: float, total_steps: int, warmup_steps: int, shape: str) -> None:
-        super().__init__()
-        self.peak, self.total_steps, self.warmup_steps, self.shape = peak, total_steps, warmup_steps, shape
+    def __init__(
+        self,
+        schedule: WarmUpSchedule,
+        *,
+        decay: float,
+        encoder: Sequence[int],
+        encoder_rate: float,
+        encoder_frozen_steps: int,
+        **settings: Any,
+    ) -> None:
+        super().__init__(schedule, **settings)
+        self._decay, self._encoder = decay, frozenset(encoder)
+        self._encoder_rate, self._frozen_steps = encoder_rate, encoder_frozen_steps
+        self._decayed: frozenset[int] = frozenset()
 
-    def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        # The first step already learns: its rate is peak / warmup_steps, not 0.
-        rise = ops.minimum((step + 1) / max(self.warmup_steps, 1), 1.0)
-        if self.shape == "constant":
-            return self.peak * rise
-        done = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
-        fall = 0.5 * (1 + ops.cos(math.pi * ops.clip(done, 0.0, 1.0)))
-        return self.peak * rise * fall
+    def build(self, variables: Sequence[Any]) -> None:
+        kernels = (not v.name.endswith(("bias", "gamma", "beta")) for v in variables)
+        self._decayed = frozenset(index for index, kernel in enumerate(kernels) if kernel)
+        super().build(variables)  # type: ignore[misc]
+        # A variable, for the compiled step reads it anew; who trains sets it, see plateau_factor.
+        self.plateau = self.add_variable((), "ones", name="plateau")  # type: ignore[attr-defined]
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "peak": self.peak,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-            "shape": self.shape,
-        }
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return float(ops.convert_to_numpy(self.learning_rate * self.plateau))  # type: ignore[attr-defined]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        part = self._encoder_part() if index in self._encoder else 1.0
+        rate = learning_rate * ops.cast(self.plateau * part, learning_rate.dtype)
+        if self._decay and index in self._decayed:
+            shrink = ops.cast(rate * self._decay, variable.dtype)
+            self.assign_sub(variable, variable * shrink)  # type: ignore[attr-defined]
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+
+    def _encoder_part(self) -> Any:
+        if not self._frozen_steps:
+            return self._encoder_rate
+        awake = self.iterations >= self._frozen_steps  # type: ignore[attr-defined]
+        return self._encoder_rate * ops.cast(awake, "float32")
+
+
+class _Adam(_PartRates, keras.optimizers.Adam):
+    """Adam, and AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) where there is a decay."""
+
+
+class _SGD(_PartRates, keras.optimizers.SGD):
+    """SGD with Nesterov's momentum."""
+
+    @override
+    def __init__(self, schedule: WarmUpSchedule, **settings: Any) -> None:
+        super().__init__(schedule, momentum=0.9, nesterov=True, **settings)
+
+
+_OPTIMIZERS: dict[str, type[_Adam] | type[_SGD]] = {"adamw": _Adam, "adam": _Adam, "sgd": _SGD}
+
+
+def _encoder_indices(network: keras.Model) -> list[int]:
+    inside = {
+        id(variable)
+        for layer in network.layers
+        if layer.name == ENCODER
+        for variable in layer.trainable_variables
+    }
+    return [index for index, v in enumerate(network.trainable_variables) if id(v) in inside]

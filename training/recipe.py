@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgeseg.atomic import write_text
 from edgeseg.errors import UnknownNameError, UsageError
@@ -32,20 +32,42 @@ class Recipe(BaseModel):
     size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
         (256, 256), description="Input height and width in pixels."
     )
+    crop: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = Field(
+        None, description="Height and width of the windows that are trained on; null: the whole image."
+    )
+    fraction: float = Field(1.0, gt=0, le=1, description="Share of the training images that is used.")
     model: str = "unet_mini"
     model_options: dict[str, Any] = Field(default_factory=dict, description="Options of the model's build.")
     loss: str = "dice_cross_entropy"
     loss_options: dict[str, float] = Field(default_factory=dict, description="Parameters of the loss.")
-    class_weights: Literal["none", "median_frequency"] | tuple[float, ...] = Field(
-        "none", description="none, median_frequency (rare classes weigh more), or one number per class."
+    class_weights: Literal["none", "median_frequency", "effective_number"] | tuple[float, ...] = Field(
+        "none", description="none, a rule by which rare classes weigh more, or one number per class."
     )
+    auxiliary_weight: float = Field(
+        0.4, ge=0, description="Of the loss of each auxiliary head, where the model has any."
+    )
+    teacher: str | None = Field(
+        None, description="Checkpoint (.keras) of a model or ensemble whose logits are learnt too."
+    )
+    distill_weight: float = Field(1.0, ge=0, description="Of the distance from the teacher.")
+    distill_temperature: float = Field(2.0, gt=0, description="Softens both sides of that distance.")
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="After the warm-up.")
+    schedule: Literal["cosine", "poly", "plateau", "constant"] = Field(
+        "cosine", description="After the warm-up."
+    )
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps with a linearly rising rate.")
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled; used by adamw only.")
+    encoder_rate: float = Field(
+        1.0, ge=0, le=1, description="The encoder's share of the learning rate; 0 freezes it."
+    )
+    encoder_frozen_epochs: int = Field(0, ge=0, description="Epochs before the encoder learns too.")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="Momentum of the weights' moving average, which is kept; 0: none."
+    )
     epochs: int = Field(40, ge=1)
     batch: int = Field(8, ge=1, description="Images in one step.")
+    accumulate: int = Field(1, ge=1, description="Steps whose gradients make one update.")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     early_stopping: int = Field(
         0, ge=0, description="Stop after so many epochs without a better val mIoU; 0 trains all epochs."
@@ -65,6 +87,17 @@ class Recipe(BaseModel):
     @classmethod
     def _known_loss(cls, name: str) -> str:
         return _known("loss", name, LOSSES)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Recipe:
+        if self.crop and (self.crop[0] > self.size[0] or self.crop[1] > self.size[1]):
+            raise ValueError(f"crop must lie within size {self.size[0]}x{self.size[1]}")
+        return self
+
+    @property
+    def train_size(self) -> tuple[int, int]:
+        """Height and width of what the training step sees."""
+        return self.crop or self.size
 
     @property
     def height(self) -> int:

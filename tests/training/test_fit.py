@@ -18,7 +18,7 @@ from edgeseg.errors import DataError, TrainingError, UsageError
 from edgeseg.training import fit, guards
 from edgeseg.training.callbacks import EpochSeeds
 from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
-from edgeseg.training.compilation import compile_model
+from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.fit import TrainResult, resume, train
 from edgeseg.training.models import unet_mini
@@ -240,7 +240,7 @@ def test_resuming_a_run_that_was_stopped_early_trains_no_further(
     info = read_info(folder.last)
     assert info is not None
     model = load_trainable(folder.last)
-    compile_model(model, recipe, prepare(open_dataset(recipe.data), "train", 16, 16))
+    make_trainee(model, recipe, prepare(open_dataset(recipe.data), "train", 16, 16))
     save_checkpoint(model, folder.last, info.model_copy(update={"recipe_hash": recipe.hash()}))
     recorder = Recorder()
     assert len(resume(folder.path, [recorder]).rows) == 3

@@ -4,6 +4,13 @@ The case: four pixels in a row, two classes. Truth 1, 0, 0, ignored; probability
 
     class 0: TP = 0.8 + 0.4 = 1.2   FP = 0.1         FN = 2 − 1.2 = 0.8
     class 1: TP = 0.9               FP = 0.2 + 0.6   FN = 1 − 0.9 = 0.1
+
+For Lovász-Softmax, errors from the largest on, each with what it adds to 1 − I/U:
+
+    class 0 (2 pixels):  0.6 true, U 2: 1/2      0.2 true, U 2: 1/2           0.1 not, I 0: 0
+    class 1 (1 pixel):   0.6 not, U 2: 1/2       0.2 not, U 3: 1/2 − 1/3      0.1 true, U 3: 1/3
+
+For boundary cross entropy all pixels are near the boundary, and one pixel alone is hard enough for OHEM.
 """
 
 from __future__ import annotations
@@ -25,7 +32,15 @@ DICE = 1 - (2.4 / 3.3 + 1.8 / 2.7) / 2
 CROSS_ENTROPY = -(np.log(0.9) + np.log(0.8) + np.log(0.4)) / 3
 TVERSKY_0 = 1.2 / (1.2 + 0.3 * 0.1 + 0.7 * 0.8)
 TVERSKY_1 = 0.9 / (0.9 + 0.3 * 0.8 + 0.7 * 0.1)
+FOCAL = (0.1**2 * -np.log(0.9), 0.2**2 * -np.log(0.8), 0.6**2 * -np.log(0.4))
+LOVASZ_0 = 0.6 / 2 + 0.2 / 2
+LOVASZ_1 = 0.6 / 2 + 0.2 / 6 + 0.1 / 3
 BY_HAND = {
+    "boundary_cross_entropy": CROSS_ENTROPY,
+    "focal": sum(FOCAL) / 3,
+    "lovasz_softmax": (LOVASZ_0 + LOVASZ_1) / 2,
+    "lovasz_cross_entropy": CROSS_ENTROPY + (LOVASZ_0 + LOVASZ_1) / 2,
+    "ohem_cross_entropy": -np.log(0.4),
     "dice": DICE,
     "iou": 1 - (1.2 / 2.1 + 0.9 / 1.8) / 2,
     "tversky": 1 - (TVERSKY_0 + TVERSKY_1) / 2,
@@ -38,6 +53,11 @@ WEIGHTS = [1.0, 3.0]
 WEIGHTED_DICE = (1 * (1 - 2.4 / 3.3) + 3 * (1 - 1.8 / 2.7)) / 4
 WEIGHTED_CROSS_ENTROPY = -(3 * np.log(0.9) + np.log(0.8) + np.log(0.4)) / 5
 WEIGHTED_BY_HAND = {
+    "boundary_cross_entropy": WEIGHTED_CROSS_ENTROPY,
+    "focal": (3 * FOCAL[0] + FOCAL[1] + FOCAL[2]) / 5,
+    "lovasz_softmax": (LOVASZ_0 + 3 * LOVASZ_1) / 4,
+    "lovasz_cross_entropy": WEIGHTED_CROSS_ENTROPY + (LOVASZ_0 + 3 * LOVASZ_1) / 4,
+    "ohem_cross_entropy": -np.log(0.4),
     "dice": WEIGHTED_DICE,
     "iou": (1 * (1 - 1.2 / 2.1) + 3 * (1 - 0.9 / 1.8)) / 4,
     "tversky": (1 * (1 - TVERSKY_0) + 3 * (1 - TVERSKY_1)) / 4,
@@ -102,7 +122,7 @@ def test_the_batch_is_summed_not_averaged(name: str) -> None:
 
 @every_loss
 @pytest.mark.parametrize("label", [255, 0, 1])
-@pytest.mark.parametrize("scale", [0.0, 1.0, 60.0])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 60.0, 1e30])
 def test_value_and_gradient_are_finite(name: str, label: int, scale: float) -> None:
     """All ignored, or all of one class, from undecided to certain: right as well as wrong."""
     truth = np.full((2, 4, 4), label, np.uint8)
@@ -157,6 +177,24 @@ def test_unknown_loss_lists_the_known() -> None:
 def test_unknown_option_lists_the_known() -> None:
     with pytest.raises(UsageError, match=r"alpha, beta, gamma.*found delta"):
         NamedLoss("focal_tversky", 2, delta=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("tversky", {"beta": -0.1}),
+        ("focal_tversky", {"gamma": float("nan")}),
+        ("focal", {"gamma": -1}),
+        ("ohem_cross_entropy", {"threshold": 0.0}),
+        ("ohem_cross_entropy", {"min_share": 1.5}),
+        ("boundary_cross_entropy", {"radius": 1.5}),
+        ("boundary_cross_entropy", {"radius": 0}),
+        ("boundary_cross_entropy", {"boundary_weight": float("inf")}),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_when_the_loss_is_made(name: str, option: dict) -> None:
+    with pytest.raises(UsageError, match=rf"loss_options\.{next(iter(option))}: expected a .*number"):
+        NamedLoss(name, 2, **option)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, float("nan")], [1.0, float("inf")]])

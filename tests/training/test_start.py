@@ -13,10 +13,11 @@ from keras import ops
 
 from edgeseg.errors import DataError, OutputError, UsageError
 from edgeseg.training import fit
-from edgeseg.training.compilation import class_weights, compile_model, new_model
+from edgeseg.training.compilation import class_weights, make_trainee
 from edgeseg.training.data import CachedSplit, open_dataset, prepare
 from edgeseg.training.fit import train
 from edgeseg.training.losses import LOSSES, loss_function
+from edgeseg.training.network import new_network
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.run_folder import RunFolder
 
@@ -33,18 +34,18 @@ def test_the_loss_of_the_recipe_is_the_one_that_is_compiled(
     """Not a loss of another name, as in a loop that compiles every run with the same one."""
     recipe: Recipe = tiny_recipe(loss=name)
     keras.utils.set_random_seed(0)
-    model = new_model(recipe, cached.labels)
-    compile_model(model, recipe, cached)
+    model = new_network(recipe, cached.labels)
+    trainee = make_trainee(model, recipe, cached)
     # An opinion: where all classes are as likely, Dice and Tversky are almost the same.
     model.get_layer("head").bias.assign([0.0, 2.0, -1.0])
     images, masks = cached.images[:4], cached.masks[:4]
     logits = model(images, training=False)
-    compiled = float(model.test_on_batch(images, masks, return_dict=True)["loss"])
+    compiled = float(trainee.test_on_batch(images, masks, return_dict=True)["loss"])
     values = {other: float(ops.convert_to_numpy(loss_function(other)(masks, logits))) for other in LOSSES}
     assert compiled == pytest.approx(values[name], rel=1e-4)
     others = [value for other, value in values.items() if other != name]
     assert all(abs(compiled - value) > 1e-3 * value for value in others), "the case tells the losses apart"
-    assert model.loss.name == name
+    assert trainee.objective.name == name
 
 
 def test_class_weights_of_the_recipe(tiny_recipe: type, cached: CachedSplit) -> None:

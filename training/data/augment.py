@@ -1,20 +1,22 @@
 """Augmentation of one image with its mask, the same for the same seed.
 
-albumentations is asked for only here, and only when an :class:`Augmenter` is made.
+albumentations, which changes the colours, is asked for only here, and only when an :class:`Augmenter` is made
+that needs it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edgeseg.errors import MissingExtraError
+from edgeseg.errors import MissingExtraError, UsageError
 from edgeseg.labels import Mask
 from edgeseg.resize import Image
+from edgeseg.training.data.geometry import View
 
 if TYPE_CHECKING:
     import albumentations
@@ -31,8 +33,10 @@ class AugmentConfig(BaseModel):
 
     Attributes:
         horizontal_flip: Share of mirroring. There is no vertical flip: the sky is above.
-        scale: Range of zoom. Above 1 crops; below 1 leaves a border, which is ignored in the mask.
-        shift: Largest shift of the zoomed picture, as a share of its height and width.
+        scale: Range of zoom, log-uniform: halving is as likely as doubling. Above 1 cuts something off; below
+            1 can leave a border, which is ignored in the mask.
+        shift: Largest shift of the zoomed picture, as a share of its height and width. Without a part in it
+            where a crop is trained on: its place in the zoomed picture is random anyway.
         rotate: Largest rotation to either side, in degrees.
         geometry: Share of zoom, shift and rotation together.
         brightness: Largest change, as a share of full brightness; ``contrast`` as a share of contrast.
@@ -86,45 +90,86 @@ class Augmenter:
     Args:
         config: What is varied, and how much.
         ignore_index: What the mask gets where a zoomed-out or turned picture leaves a border.
+        crop: Height and width of the window that is taken, at random, of the zoomed picture; ``None`` for a
+            window of the picture's own size.
 
     Raises:
-        MissingExtraError: albumentations is not installed.
+        MissingExtraError: albumentations is needed and not installed.
     """
 
-    def __init__(self, config: AugmentConfig, ignore_index: int = 255) -> None:
-        self._compose = _pipeline(config, ignore_index)
+    def __init__(
+        self, config: AugmentConfig, ignore_index: int = 255, crop: tuple[int, int] | None = None
+    ) -> None:
+        self._config = config
+        self._ignore_index = ignore_index
+        self._crop = crop
+        self._pixels = _pixel_pipeline(config) if config.color or config.blur or config.noise else None
 
     def __call__(self, image: Image, mask: Mask, seed: int) -> tuple[Image, Mask]:
-        """Image ``uint8 [H, W, 3]`` and mask ``uint8 [H, W]`` to new ones of the same shapes.
+        """Image ``uint8 [H, W, 3]`` and mask ``uint8 [H, W]`` to new ones of the same size, or the crop's.
 
         The same seed gives the same result, whatever was done before.
+
+        Raises:
+            UsageError: The crop is larger than the image.
         """
-        self._compose.set_random_seed(seed)
-        result = self._compose(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(mask))
-        return result["image"], result["mask"]
+        view = self._view(*mask.shape, np.random.default_rng(seed))
+        image, mask = view.of(image, mask, self._ignore_index)
+        if self._pixels is not None:
+            self._pixels.set_random_seed(seed)
+            image = self._pixels(image=np.ascontiguousarray(image))["image"]
+        return image, mask
+
+    def _view(self, height: int, width: int, rng: np.random.Generator) -> View:
+        config, crop = self._config, self._crop
+        check_crop(crop, height, width)
+        mirrored = rng.random() < config.horizontal_flip
+        if rng.random() >= config.geometry:
+            return _straight_view(height, width, crop, mirrored, rng)
+        zoom = math.exp(rng.uniform(*np.log(config.scale)))
+        degrees = rng.uniform(-config.rotate, config.rotate)
+        seen = crop or (height, width)
+        # How far the window's centre can be from the picture's, in pixels of the picture.
+        reach = [
+            abs(zoom * whole - part) / 2 / zoom if crop else config.shift * whole / zoom
+            for whole, part in zip((height, width), seen, strict=True)
+        ]
+        down, right = rng.uniform(-1, 1, 2) * reach
+        return View(*seen, (height - 1) / 2 + down, (width - 1) / 2 + right, zoom, degrees, mirrored)
 
 
-def _pipeline(config: AugmentConfig, ignore_index: int) -> albumentations.Compose:
+def check_crop(crop: tuple[int, int] | None, height: int, width: int) -> None:
+    """Refuse a crop that is larger than the images it is taken of.
+
+    Raises:
+        UsageError: It is, or is not positive.
+    """
+    if crop is None or (0 < crop[0] <= height and 0 < crop[1] <= width):
+        return
+    raise UsageError(
+        "crop",
+        expected=f"a height and width of at most the prepared images' {height}x{width}",
+        found=f"{crop[0]}x{crop[1]}",
+        next_step="Choose a smaller --crop or a larger --size.",
+    )
+
+
+def _straight_view(
+    height: int, width: int, crop: tuple[int, int] | None, mirrored: bool, rng: np.random.Generator
+) -> View:
+    """A window on whole pixels, neither zoomed nor rotated."""
+    rows, columns = crop or (height, width)
+    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+    return View(rows, columns, top + (rows - 1) / 2, left + (columns - 1) / 2, mirrored=mirrored)
+
+
+def _pixel_pipeline(config: AugmentConfig) -> albumentations.Compose:
+    """What changes colours and sharpness and leaves the mask as it is."""
     a = _albumentations()
-    low, high = config.gamma
     return a.Compose(
         [
-            a.HorizontalFlip(p=config.horizontal_flip),
-            # One warp for zoom, shift and rotation: each further one would cost time and sharpness.
-            a.Affine(
-                scale=config.scale,
-                keep_ratio=True,
-                translate_percent=(-config.shift, config.shift),
-                rotate=(-config.rotate, config.rotate),
-                interpolation=cv2.INTER_LINEAR,
-                mask_interpolation=cv2.INTER_NEAREST,
-                border_mode=cv2.BORDER_CONSTANT,
-                fill=0,
-                fill_mask=ignore_index,
-                p=config.geometry,
-            ),
             a.RandomBrightnessContrast(config.brightness, config.contrast, p=config.color),
-            a.RandomGamma((low, high), p=config.color),
+            a.RandomGamma(config.gamma, p=config.color),
             a.HueSaturationValue(config.hue, config.saturation, 0, p=config.color),
             a.GaussianBlur(blur_limit=(3, 5), p=config.blur),
             a.GaussNoise(std_range=(0.01, 0.04), noise_scale_factor=0.5, p=config.noise),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.training.data.augment import AugmentConfig, Augmenter
-from edgeseg.training.data.cache import CachedSplit, open_cached
+from edgeseg.training.data.cache import CachedSplit
 from edgeseg.training.data.parallel import start_pool, workers_watched
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
@@ -47,22 +47,29 @@ class AugmentPool:
     Args:
         cached: The split.
         config: How its images are varied.
+        crop: Height and width of the windows that are taken of them; ``None`` for all of each.
         batch_size: The most images of a batch.
         workers: Processes.
         slots: Batches that can be in the making or waiting at once.
     """
 
     def __init__(
-        self, cached: CachedSplit, config: AugmentConfig, batch_size: int, workers: int, slots: int
+        self,
+        cached: CachedSplit,
+        config: AugmentConfig,
+        crop: tuple[int, int] | None,
+        batch_size: int,
+        workers: int,
+        slots: int,
     ) -> None:
-        layout = _Layout(slots, batch_size, *cached.masks.shape[1:])
+        layout = _Layout(slots, batch_size, *(crop or cached.masks.shape[1:]))
         self._descriptor = os.memfd_create("edgeseg-batches")
         os.ftruncate(self._descriptor, layout.bytes)
         self._slots = layout.open(self._descriptor)
         self._free = list(range(slots))
         self._lock = threading.Lock()
         memory = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
-        self._pool = start_pool(workers, _open_in_worker, cached.path, config, memory, layout)
+        self._pool = start_pool(workers, _open_in_worker, cached, config, crop, memory, layout)
 
     def submit(self, numbers: npt.NDArray[np.int64], seeds: list[int]) -> Ticket | None:
         """Begin a batch; ``None`` where every slot is taken.
@@ -137,10 +144,11 @@ class _Worker:
 _worker: _Worker
 
 
-def _open_in_worker(split: Path, config: AugmentConfig, memory: Path, layout: _Layout) -> None:
+def _open_in_worker(
+    cached: CachedSplit, config: AugmentConfig, crop: tuple[int, int] | None, memory: Path, layout: _Layout
+) -> None:
     global _worker
-    cached = open_cached(split)
-    augmenter = Augmenter(config, cached.labels.ignore_index)
+    augmenter = Augmenter(config, cached.labels.ignore_index, crop)
     with memory.open("r+b") as file:
         _worker = _Worker(cached, augmenter, layout.open(file.fileno()))
 

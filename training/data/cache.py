@@ -45,8 +45,8 @@ class CachedSplit:
 
     Attributes:
         path: Its folder.
-        images: ``uint8 [N, H, W, 3]`` RGB, a read-only memory map.
-        masks: ``uint8 [N, H, W]`` class ids, a read-only memory map.
+        images: ``uint8 [N, H, W, 3]`` RGB, a read-only memory map, or chosen rows of one.
+        masks: ``uint8 [N, H, W]`` class ids, likewise.
         names: The items' names, in the same order.
         labels: What the class ids mean.
         histogram: Pixels of each class, ``int64 [C]``.

@@ -1,4 +1,4 @@
-"""CamVid in the SegNet tutorial's form: 480×360, 11 classes, void ignored.
+"""CamVid in the SegNet tutorial's form: 480×360, void ignored, in 11 classes or as the road alone.
 
 Reference: Brostow et al., "Semantic object classes in video", 2009; classes and split are those of
 Badrinarayanan et al., "SegNet", 2017. The folder holds split files (``train.txt``, ``val.txt``, …), with a
@@ -34,24 +34,41 @@ CAMVID = LabelSet(
     raw_ids={**{i: i for i in range(_VOID)}, _VOID: IGNORE_INDEX},
 )
 
+_ROAD = 3
+CAMVID_ROAD = LabelSet(
+    "camvid_road",
+    (LabelClass(0, "other", (60, 60, 60)), LabelClass(1, "road", (128, 64, 128))),
+    raw_ids={**{i: int(i == _ROAD) for i in range(_VOID)}, _VOID: IGNORE_INDEX},
+)
+
 _SPLITS = ("train", "val", "test", "train_fit", "train_dev")
 # Two blocks of train, for tuning without touching val.
 _PARTS = {"train_fit": "train", "train_dev": "train"}
 
 
 def open_camvid(text: str) -> Dataset:
+    """The 11 classes."""
+    return _open(text, CAMVID)
+
+
+def open_camvid_road(text: str) -> Dataset:
+    """The road, and all else as one class: binary masks."""
+    return _open(text, CAMVID_ROAD)
+
+
+def _open(text: str, labels: LabelSet) -> Dataset:
     """The splits whose files are there, of ``train``, ``val``, ``test``, ``train_fit`` and ``train_dev``.
 
     Raises:
         DataError: The folder is not there, has no split file, or one of them is malformed.
     """
-    root = require_folder(text, "camvid:PATH")
+    root = require_folder(text, f"{labels.name}:PATH")
     files = {split: root / f"{split}.txt" for split in _SPLITS}
     splits = {split: _read_split(file, root) for split, file in files.items() if file.is_file()}
     if not any(splits.values()):
         raise no_samples(root, "train.txt and val.txt with lines 'image annotation'")
     parts = {part: whole for part, whole in _PARTS.items() if part in splits}
-    return Dataset(f"camvid:{text}", "camvid", CAMVID, splits, parts)
+    return Dataset(f"{labels.name}:{text}", labels.name, labels, splits, parts)
 
 
 def _read_split(file: Path, root: Path) -> list[Item]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import UsageError
-from edgeseg.training.data.augment import AugmentConfig, Augmenter
+from edgeseg.training.data.augment import AugmentConfig, Augmenter, check_crop
 from edgeseg.training.data.augment_pool import AugmentPool, Batch, Ticket, augment_items
 from edgeseg.training.data.cache import CachedSplit
 
@@ -21,21 +21,24 @@ _SHUFFLE, _VARY = 1, 2
 class BatchLoader:
     """Every image once in each epoch, in batches.
 
-    Without augmentation a batch is copied from the memory maps, or, where it is not shuffled, is a read-only
-    view of them. With it, worker processes make the next batches while the caller uses this one. Any number
-    of threads may ask for batches.
+    Of whole images without augmentation a batch is copied from the memory maps, or, where it is not shuffled,
+    is a read-only view of them. With augmentation, worker processes make the next batches while the caller
+    uses this one. Any number of threads may ask for batches.
 
     Args:
         cached: What :func:`prepare` gave.
         batch_size: Images in a batch; the last of an epoch may hold fewer.
         augment: How images are varied; ``None`` for not at all.
+        crop: Height and width of the windows that batches hold, each at a random place; ``None`` for whole
+            images.
         seed: Decides order and variations, with the epoch.
         shuffle: Another order in each epoch, or always the split's own.
         workers: Processes that augment; 0 does it in the calling thread.
         drop_remainder: Leave out a last batch that is not full.
 
     Raises:
-        UsageError: The batch size is not positive, or no batch can be filled.
+        UsageError: The batch size is not positive, no batch can be filled, or the crop is larger than the
+            images.
         MissingExtraError: Augmentation is asked for and albumentations is not installed.
     """
 
@@ -45,15 +48,18 @@ class BatchLoader:
         batch_size: int,
         *,
         augment: AugmentConfig | None = None,
+        crop: tuple[int, int] | None = None,
         seed: int = 0,
         shuffle: bool = False,
         workers: int = 0,
         drop_remainder: bool = False,
     ) -> None:
         _check_batch_size(batch_size, len(cached), drop_remainder)
+        check_crop(crop, *cached.masks.shape[1:])
         self.cached = cached
         self.batch_size = batch_size
         self.augment = augment if augment is not None and augment.enabled else None
+        self.crop = crop
         self.seed = seed
         self.shuffle = shuffle
         self.steps_per_epoch = (len(cached) if drop_remainder else len(cached) + batch_size - 1) // batch_size
@@ -64,8 +70,9 @@ class BatchLoader:
         self._local = threading.local()
         if self.augment and workers:
             # Made here once, so that a missing package is said here and not in a worker.
-            self._augmenter(self.augment)
-            self._pool = AugmentPool(cached, self.augment, batch_size, workers, slots=2 * self._ahead + 1)
+            self._augmenter()
+            slots = 2 * self._ahead + 1
+            self._pool = AugmentPool(cached, self.augment, crop, batch_size, workers, slots)
 
     def batch(self, epoch: int, index: int) -> Batch:
         """One batch of an epoch; both count from 0.
@@ -76,11 +83,11 @@ class BatchLoader:
         """
         if not 0 <= index < self.steps_per_epoch:
             raise IndexError(f"batch {index} of {self.steps_per_epoch}")
-        if self.augment is None:
+        if self.augment is None and self.crop is None:
             return self._plain(epoch, index)
         ticket = None if self._pool is None else self._ticket(self._pool, epoch, index)
         if self._pool is None or ticket is None:
-            return self._augmented_here(self.augment, epoch, index)
+            return self._augmented_here(epoch, index)
         return self._pool.take(ticket)
 
     def close(self) -> None:
@@ -113,17 +120,18 @@ class BatchLoader:
             for number in numbers
         ]
 
-    def _augmented_here(self, config: AugmentConfig, epoch: int, index: int) -> Batch:
+    def _augmented_here(self, epoch: int, index: int) -> Batch:
         numbers = self._numbers(epoch, index)
-        shape = (len(numbers), *self.cached.masks.shape[1:])
+        shape = (len(numbers), *(self.crop or self.cached.masks.shape[1:]))
         batch = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
-        augment_items(self.cached, self._augmenter(config), numbers, self._seeds(epoch, numbers), batch)
+        augment_items(self.cached, self._augmenter(), numbers, self._seeds(epoch, numbers), batch)
         return batch
 
-    def _augmenter(self, config: AugmentConfig) -> Augmenter:
+    def _augmenter(self) -> Augmenter:
         """This thread's own: the transforms hold a random state."""
         if not hasattr(self._local, "augmenter"):
-            self._local.augmenter = Augmenter(config, self.cached.labels.ignore_index)
+            config = self.augment or AugmentConfig.none()
+            self._local.augmenter = Augmenter(config, self.cached.labels.ignore_index, self.crop)
         augmenter: Augmenter = self._local.augmenter
         return augmenter
 

@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgeseg.errors import DataError, UnknownNameError, UsageError
-from edgeseg.training.data.camvid import open_camvid
+from edgeseg.training.data.camvid import open_camvid, open_camvid_road
 from edgeseg.training.data.cityscapes import open_cityscapes7, open_cityscapes8, open_cityscapes19
 from edgeseg.training.data.dataset import Dataset, Item
 from edgeseg.training.data.folder import open_folder
@@ -30,6 +30,7 @@ from edgeseg.training.data.synthetic import open_synthetic
 
 DATASETS: dict[str, Callable[[str], Dataset]] = {
     "camvid": open_camvid,
+    "camvid_road": open_camvid_road,
     "cityscapes7": open_cityscapes7,
     "cityscapes8": open_cityscapes8,
     "cityscapes19": open_cityscapes19,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keras import ops
-
-from edgeseg.training.losses.pixels import class_weight_vector, one_hot_truth, weighted_mean
+from edgeseg.training.losses.pixels import (
+    one_hot_truth,
+    pixel_cross_entropy,
+    true_class_weights,
+    weighted_mean,
+)
 
 
 def cross_entropy(
@@ -26,9 +29,5 @@ def cross_entropy(
     Returns:
         A scalar ≥ 0; 0 where every pixel is ignored.
     """
-    logits = ops.cast(logits, "float32")
-    num_classes = logits.shape[-1]
-    truth = one_hot_truth(y_true, num_classes, ignore_index)
-    weights = ops.sum(truth * class_weight_vector(class_weights, num_classes), axis=-1)
-    per_pixel = ops.logsumexp(logits, axis=-1) - ops.sum(truth * logits, axis=-1)
-    return weighted_mean(per_pixel, weights)
+    truth = one_hot_truth(y_true, logits.shape[-1], ignore_index)
+    return weighted_mean(pixel_cross_entropy(truth, logits), true_class_weights(truth, class_weights))

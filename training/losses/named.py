@@ -28,7 +28,7 @@ class NamedLoss(keras.losses.Loss):
 
     Raises:
         UnknownNameError: There is no such loss.
-        UsageError: The class weights do not fit, or the loss has no such option.
+        UsageError: The class weights do not fit, or the loss has no such option or not with that value.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class NamedLoss(keras.losses.Loss):
         self._settings = {"ignore_index": ignore_index, "class_weights": class_weights, **options}
         _check_weights(class_weights, num_classes)
         _check_options(self._function, options)
+        # Of one pixel, so that a value that the loss refuses is said here and not in a compiled step.
+        self.call(keras.ops.zeros((1, 1, 1)), keras.ops.zeros((1, 1, 1, num_classes)))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Ids ``[N, H, W]`` and logits ``[N, H, W, C]`` to a scalar."""

@@ -6,7 +6,8 @@ ignored pixels neither truth nor probability counts. Each is 0 for a perfect pre
 zero gradients where all pixels are ignored.
 
 Arguments, all functions: ``y_true`` class ids ``[N, H, W]``; ``logits`` ``float [N, H, W, C]``;
-``ignore_index``; ``class_weights``, C weights of the mean over classes.
+``ignore_index``; ``class_weights``, C weights of the mean over classes; α, β, γ of at least 0, or a
+UsageError.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from edgeseg.training.losses.pixels import class_weight_vector, one_hot_truth, safe_ratio, weighted_mean
+from edgeseg.training.losses.pixels import (
+    batch_sum,
+    check_number,
+    class_weight_vector,
+    one_hot_truth,
+    safe_power,
+    safe_ratio,
+    weighted_mean,
+)
 
 FALSE_POSITIVE_WEIGHT = 0.3
 FALSE_NEGATIVE_WEIGHT = 0.7
@@ -69,10 +78,10 @@ def focal_tversky(
 
     Abraham and Khan, https://arxiv.org/abs/1810.07842, who write the exponent as 1/γ.
     """
+    check_number("gamma", gamma)
     r = _regions(y_true, logits, ignore_index)
-    # Rounding can take the index a hair over 1, and a negative base has no power.
-    missed = ops.maximum(1 - _tversky_index(r, alpha, beta), 0.0)
-    return _mean_over_classes(ops.power(missed, gamma), r, class_weights)
+    missed = safe_power(1 - _tversky_index(r, alpha, beta), gamma)
+    return _mean_over_classes(missed, r, class_weights)
 
 
 class _Regions(NamedTuple):
@@ -88,12 +97,14 @@ def _regions(y_true: Any, logits: Any, ignore_index: int) -> _Regions:
     truth = one_hot_truth(y_true, logits.shape[-1], ignore_index)
     counted = ops.sum(truth, axis=-1, keepdims=True)
     probability = ops.softmax(ops.cast(logits, "float32"), axis=-1) * counted
-    hit = ops.sum(truth * probability, axis=(0, 1, 2))
-    pixels = ops.sum(truth, axis=(0, 1, 2))
-    return _Regions(hit, ops.sum(probability, axis=(0, 1, 2)) - hit, pixels - hit, pixels)
+    hit = batch_sum(truth * probability, axis=(0, 1, 2))
+    pixels = batch_sum(truth, axis=(0, 1, 2))
+    return _Regions(hit, batch_sum(probability, axis=(0, 1, 2)) - hit, pixels - hit, pixels)
 
 
 def _tversky_index(r: _Regions, alpha: float, beta: float) -> Any:
+    check_number("alpha", alpha)
+    check_number("beta", beta)
     return safe_ratio(r.hit, r.hit + alpha * r.false_positive + beta * r.false_negative)
 
 

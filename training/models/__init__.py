@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "unet_mini": "edgeseg.training.models.unet_mini",
     "unet_mini_source": "edgeseg.training.models.unet_mini_source",
+    "unet": "edgeseg.training.models.unet",
     "unet_efficientnetb3": "edgeseg.training.models.unet_efficientnetb3",
+    "edge": "edgeseg.training.models.edge",
 }
 """Name of a model to the module whose ``build`` makes it."""
 
@@ -33,7 +35,8 @@ def build_model(name: str, num_classes: int, height: int, width: int, **options:
     Returns:
         A functional model of plain Keras layers: ``image`` ``uint8 [N, H, W, 3]`` RGB, 0 to 255, to logits
         ``float32 [N, H, W, C]``. Normalisation is its first layer; there is no softmax. It follows the
-        global dtype policy, apart from the logits.
+        global dtype policy, apart from the logits. Some models end, where an option asks for it, in more
+        outputs after the first: logits of auxiliary heads ``[N, h, w, C]``, see :func:`inference_model`.
 
     Raises:
         UnknownNameError: There is no such model.
@@ -59,12 +62,21 @@ def model_options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
+def inference_model(model: keras.Model) -> keras.Model:
+    """The model without auxiliary heads, of the same weights: the car has no use for them."""
+    if len(model.outputs) == 1:
+        return model
+    import keras
+
+    return keras.Model(model.inputs, model.outputs[0], name=model.name)
+
+
 def _check_output(name: str, model: keras.Model, expected: tuple[int | None, ...]) -> None:
-    if model.output_shape != expected:
+    if tuple(model.outputs[0].shape) != expected:
         raise UsageError(
             f"model {name}",
             expected=f"one logit for each pixel of the input and class, {expected}",
-            found=f"an output of {model.output_shape}",
+            found=f"an output of {tuple(model.outputs[0].shape)}",
             next_step="Choose another size or other options; a new model must end at its input's size.",
         )
 

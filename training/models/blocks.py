@@ -9,6 +9,8 @@ from keras import layers
 
 from edgeseg.errors import UsageError
 
+UPSAMPLINGS = ("transpose", "bilinear", "nearest")
+
 
 def check_option(name: str, value: object, *, fits: bool, expected: str) -> None:
     """Refuse an option's value that does not fit.
@@ -59,10 +61,19 @@ def image_input(height: int, width: int, multiple: int) -> Any:
     return keras.Input((height, width, 3), dtype="uint8", name="image")
 
 
-def logits(x: Any, num_classes: int) -> Any:
-    """The output of every model: ``float32 [N, H, W, num_classes]`` whatever the dtype policy is."""
+def logits(x: Any, num_classes: int, *, enlarge: int = 1, kernel: int = 1) -> Any:
+    """The output of every model: ``float32 [N, H, W, num_classes]`` whatever the dtype policy is.
+
+    Args:
+        x: Features ``[N, H / enlarge, W / enlarge, channels]``.
+        num_classes: Number of classes.
+        enlarge: Factor by which the logits are enlarged, bilinearly.
+        kernel: Side of the last convolution's kernel.
+    """
     # The product itself stays in the compute dtype; only what softmax and argmax see must be float32.
-    x = layers.Conv2D(num_classes, 1, name="head")(x)
+    x = layers.Conv2D(num_classes, kernel, padding="same", name="head")(x)
+    if enlarge > 1:
+        x = layers.UpSampling2D(enlarge, interpolation="bilinear", name="head_bilinear")(x)
     return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
@@ -74,6 +85,23 @@ def convolution(x: Any, filters: int, *, name: str, dilation: int = 1, momentum:
     )(x)  # fmt: skip
     x = layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def separable_convolution(x: Any, filters: int, *, name: str, momentum: float = 0.9) -> Any:
+    """As :func:`convolution`, in two steps: 3×3 for each channel apart, then 1×1 over the channels."""
+    x = layers.SeparableConv2D(
+        filters, 3, padding="same", use_bias=False, depthwise_initializer="he_normal",
+        pointwise_initializer="he_normal", name=name,
+    )(x)  # fmt: skip
+    x = layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def upsample(x: Any, filters: int, name: str, upsampling: str) -> Any:
+    """Twice the height and width, by one of ``UPSAMPLINGS``; only ``transpose`` gives ``filters`` channels."""
+    if upsampling == "transpose":
+        return layers.Conv2DTranspose(filters, 2, strides=2, name=f"{name}_transpose")(x)
+    return layers.UpSampling2D(2, interpolation=upsampling, name=f"{name}_{upsampling}")(x)
 
 
 def _nearest(side: int, multiple: int) -> int:

@@ -65,8 +65,11 @@ def test_the_rest_of_an_epoch_can_be_left_out(cached: CachedSplit) -> None:
     assert BatchLoader(cached, 11).steps_per_epoch == 1
 
 
-def test_workers_threads_and_order_of_asking_change_nothing(cached: CachedSplit) -> None:
-    options = {"augment": AugmentConfig(), "seed": 3, "shuffle": True}
+@pytest.mark.parametrize("crop", [None, (16, 24)])
+def test_workers_threads_and_order_of_asking_change_nothing(
+    cached: CachedSplit, crop: tuple[int, int] | None
+) -> None:
+    options = {"augment": AugmentConfig(), "crop": crop, "seed": 3, "shuffle": True}
     alone = BatchLoader(cached, 4, **options)
     expected = {(epoch, index): alone.batch(epoch, index) for epoch in (0, 1) for index in range(3)}
     backwards = {key: alone.batch(*key) for key in reversed(expected)}

@@ -42,6 +42,18 @@ def test_camvid_reads_the_tutorials_own_split_files(tmp_path: Path) -> None:
     assert dataset.read_mask(dataset.items("train")[0]).tolist() == gray(3).tolist()
 
 
+def test_camvid_road_is_the_road_and_the_rest(tmp_path: Path) -> None:
+    raw = np.arange(12, dtype=np.uint8).reshape(2, 6)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((2, 6, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "a_ids.png"), raw)
+    (tmp_path / "train.txt").write_text("a.png a_ids.png\n")
+    dataset = open_dataset(f"camvid_road:{tmp_path}")
+    assert (dataset.name, dataset.labels.names) == ("camvid_road", ("other", "road"))
+    mask = dataset.read_mask(dataset.items("train")[0])
+    assert mask.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 255]]
+    assert dataset.fingerprint("train") != open_dataset(f"camvid:{tmp_path}").fingerprint("train")
+
+
 def test_a_malformed_split_file_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a.png b.png\nonly.png\n")
     with pytest.raises(DataError, match=r"train\.txt, line 2.*'image annotation'"):
@@ -120,7 +132,8 @@ def test_a_malformed_data_yaml_says_what_is_wrong(make_folder, text: str, messag
 
 def test_unknown_datasets_and_missing_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UnknownNameError, match="camvid, cityscapes19, cityscapes7, cityscapes8, folder, synthetic"
+        UnknownNameError,
+        match="camvid, camvid_road, cityscapes19, cityscapes7, cityscapes8, folder, synthetic",
     ):
         open_dataset("kitti:somewhere")
     with pytest.raises(UsageError, match="camvid:PATH"):

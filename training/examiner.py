@@ -1,0 +1,64 @@
+"""Validation: the network as the car will run it, scored after each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.evaluation import Predictor
+from edgeseg.labels import LabelSet
+from edgeseg.training.batches import Batches
+from edgeseg.training.losses.named import NamedLoss
+from edgeseg.training.metrics import MeanIoU
+from edgeseg.training.models import inference_model
+from edgeseg.training.network import empty_network
+from edgeseg.training.precision import jit_compile
+from edgeseg.training.predictor import keras_predictor
+from edgeseg.training.recipe import Recipe
+from edgeseg.training.trainee import Trainee
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of the validation split at model resolution: ``matrix`` is ``int64 [C, C]``, row = truth."""
+
+    loss: float
+    miou: float
+    matrix: npt.NDArray[np.int64]
+
+
+class Examiner:
+    """A second network of the trained one's weights: of whole images, averaged, without auxiliary heads.
+
+    Args:
+        recipe: Of the run.
+        labels: The classes.
+        objective: The loss that is reported.
+    """
+
+    def __init__(self, recipe: Recipe, labels: LabelSet, objective: NamedLoss) -> None:
+        self._twin = empty_network(recipe, labels, recipe.size)
+        self.model = inference_model(self._twin)
+        """What a checkpoint of the best epoch holds: images ``uint8 [N, H, W, 3]`` to logits."""
+        self._metric = MeanIoU(len(labels), labels.ignore_index)
+        self._trainee = Trainee(self.model, objective, self._metric)
+        self._trainee.compile(jit_compile=jit_compile())
+
+    def follow(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Take over the weights as they are now; their moving averages where the optimiser keeps them."""
+        self._twin.set_weights(network.get_weights())
+        optimizer.finalize_variable_values(self._twin.trainable_variables)
+
+    def score(self, batches: Batches) -> Score:
+        """The scores of the followed weights on all of these batches."""
+        logs = self._trainee.evaluate(batches, verbose=0, return_dict=True)
+        return Score(float(logs["loss"]), float(logs["miou"]), self._metric.matrix())
+
+    @cached_property
+    def predict(self) -> Predictor:
+        """One image to its class map, with the weights as they are at each call."""
+        return keras_predictor(self.model)
