@@ -19,14 +19,26 @@ def train(
     loss: Annotated[str | None, typer.Option(help="Loss; 'edgeseg info' lists them.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times that each image is seen.")] = None,
     size: Annotated[str | None, typer.Option(help="Input size, HxW.")] = None,
+    crop: Annotated[str | None, typer.Option(help="Train on windows of this size, HxW.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images in one step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     encoder_weights: Annotated[
         str | None, typer.Option(help="imagenet (Keras downloads them), a .h5 file, or none.")
     ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1: the model sees brightness only; 3: colour.", metavar="1|3")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Also learn from this .keras file's logits.", metavar="FILE")
+    ] = None,
+    ema: Annotated[float | None, typer.Option(help="Keep the weights' moving average; e.g. 0.99.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Train on this share of the images.")] = None,
     no_augment: Annotated[bool, typer.Option("--no-augment", help="Do not vary the images.")] = False,
-    recipe: Annotated[Path | None, typer.Option(help="Start from this recipe.yaml; options win.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Start from this recipe or recipe.yaml; options win.", metavar="NAME|FILE"),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any field of the recipe; may be repeated.", metavar="KEY=VALUE"),
@@ -50,10 +62,15 @@ def train(
         "loss": loss,
         "epochs": epochs,
         "size": parse_size(size) if size else None,
+        "crop": parse_size(crop, "--crop") if crop else None,
         "batch": batch,
         "learning_rate": learning_rate,
         "seed": seed,
         "encoder_weights": encoder_weights,
+        "input_channels": channels,
+        "teacher": teacher,
+        "ema": ema,
+        "fraction": fraction,
         "no_augment": no_augment or None,
     }
     given = {key: value for key, value in values.items() if value is not None}
@@ -69,19 +86,20 @@ def train(
     done(result.folder.path, f"edgeseg export {result.folder.best} --target arm --data {result.recipe.data}")
 
 
-def _recipe(file: Path | None, given: dict[str, Any], settings: list[str]) -> Recipe:
-    """The recipe file's values, over them the options, over them ``--set``."""
+def _recipe(start: str | None, given: dict[str, Any], settings: list[str]) -> Recipe:
+    """The values of the recipe to start from, over them the options, over them ``--set``."""
     from edgeseg.cli.console import parse_settings
     from edgeseg.errors import UsageError
     from edgeseg.training.data.augment import AugmentConfig
-    from edgeseg.training.recipe import make_recipe, read_recipe
+    from edgeseg.training.recipe import make_recipe
+    from edgeseg.training.recipes import recipe_values
 
-    values = {**(read_recipe(file) if file else {}), **given}
+    values = {**(recipe_values(start) if start else {}), **given}
     if values.pop("no_augment", False):
         values["augment"] = AugmentConfig.none().model_dump()
-    if "encoder_weights" in values:
-        options = values.get("model_options") or {}
-        values["model_options"] = {**options, "encoder_weights": values.pop("encoder_weights")}
+    options = {key: values.pop(key) for key in ("encoder_weights", "input_channels") if key in values}
+    if options:
+        values["model_options"] = {**(values.get("model_options") or {}), **options}
     parsed = parse_settings(settings)
     if "data" not in {**values, **parsed}:
         raise UsageError(

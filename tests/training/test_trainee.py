@@ -1,0 +1,215 @@
+"""What a run trains beside a plain loss: auxiliary heads, a teacher, windows, averaged weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from edgeseg.errors import DataError, UsageError
+from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
+from edgeseg.training.compilation import make_trainee
+from edgeseg.training.data import CachedSplit, open_dataset, prepare
+from edgeseg.training.fit import train
+from edgeseg.training.losses import loss_function
+from edgeseg.training.losses.distillation import distillation
+from edgeseg.training.losses.named import NamedLoss
+from edgeseg.training.metrics import MeanIoU
+from edgeseg.training.models import inference_model
+from edgeseg.training.network import empty_network, new_network
+from edgeseg.training.recipe import Recipe
+from edgeseg.training.run_folder import RunFolder
+from edgeseg.training.teacher import open_teacher
+from edgeseg.training.trainee import Trainee
+
+
+@pytest.fixture(scope="module")
+def cached(bands: str, tmp_path_factory: pytest.TempPathFactory) -> CachedSplit:
+    return prepare(open_dataset(bands), "train", 16, 16, cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+class TestDistillation:
+    @pytest.mark.parametrize("temperature", [1.0, 3.0])
+    def test_is_the_divergence_by_hand(self, temperature: float) -> None:
+        rng = np.random.default_rng(0)
+        teacher, student = rng.normal(size=(2, 2, 3, 4, 5)) * 3
+        p, q = softmax(teacher / temperature), softmax(student / temperature)
+        expected = temperature**2 * (p * np.log(p / q)).sum(axis=-1).mean()
+        found = distillation(teacher.astype(np.float32), student.astype(np.float32), temperature)
+        assert float(found) == pytest.approx(expected, rel=1e-4)
+
+    def test_of_the_same_view_is_nothing(self) -> None:
+        logits = np.random.default_rng(1).normal(size=(1, 2, 2, 3)).astype(np.float32)
+        assert float(distillation(logits, logits + 7, 2.0)) == pytest.approx(0, abs=1e-6)
+
+    def test_of_certain_and_opposite_views_is_finite(self) -> None:
+        sure = np.array([[[[500.0, -500.0]]]], np.float32)
+        assert np.isfinite(float(distillation(sure, -sure, 1.0)))
+        assert float(distillation(sure, -sure, 1.0)) == pytest.approx(1000)
+
+
+def with_head(size: int = 16) -> keras.Model:
+    """Logits of three classes, and an auxiliary head at a quarter of the size."""
+    image = keras.Input((size, size, 3), dtype="uint8", name="image")
+    x = keras.layers.Conv2D(4, 3, padding="same", name="conv")(
+        keras.layers.Rescaling(1 / 255, name="scale")(image)
+    )
+    logits = keras.layers.Conv2D(3, 1, dtype="float32", name="head")(x)
+    small = keras.layers.Conv2D(3, 4, strides=4, dtype="float32", name="auxiliary")(x)
+    return keras.Model(image, [logits, small], name="with_head")
+
+
+def test_an_auxiliary_head_learns_from_reduced_labels(cached: CachedSplit) -> None:
+    network, objective = with_head(), NamedLoss("cross_entropy", 3)
+    trainee = Trainee(network, objective, MeanIoU(3), auxiliary_weight=0.25)
+    images, masks = cached.images[:4], cached.masks[:4]
+    outputs = network(images, training=True)
+    cross_entropy = loss_function("cross_entropy")
+    main, head = cross_entropy(masks, outputs[0]), cross_entropy(masks[:, 2::4, 2::4], outputs[1])
+    assert float(trainee.compute_loss(images, masks, outputs)) == pytest.approx(float(main + 0.25 * head))
+    assert float(trainee.compute_loss(images, masks, outputs, training=False)) == pytest.approx(float(main))
+
+
+def test_the_car_has_no_use_for_auxiliary_heads(tmp_path: Path) -> None:
+    network = with_head()
+    assert inference_model(network).output_shape == (None, 16, 16, 3)
+    network.save(tmp_path / "heads.keras")
+    model, _ = load_checkpoint(tmp_path / "heads.keras")
+    image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
+    assert np.allclose(model(image), network(image)[0], atol=1e-6)
+    assert not any(layer.name == "auxiliary" for layer in model.layers)
+
+
+@pytest.fixture(scope="module")
+def taught(bands: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best checkpoint of a short run at 16×16."""
+    recipe = Recipe(data=bands, size=(16, 16), model_options={"channels": 4}, epochs=2, batch=4,
+                    learning_rate=1e-2, precision="float32", workers=0)  # fmt: skip
+    return train(recipe, tmp_path_factory.mktemp("teacher") / "run").folder.best
+
+
+class TestTeacher:
+    def test_adds_its_distance_and_learns_nothing(
+        self, taught: Path, tiny_recipe: Any, cached: CachedSplit
+    ) -> None:
+        recipe = tiny_recipe(teacher=str(taught), distill_weight=0.5, distill_temperature=4)
+        network = new_network(recipe, cached.labels)
+        trainee = make_trainee(network, recipe, cached, open_teacher(recipe, cached.labels))
+        plain = make_trainee(new_network(recipe, cached.labels), recipe, cached)
+        assert len(trainee.trainable_variables) == len(plain.trainable_variables)
+        teacher = load_trainable(taught)
+        images, masks = cached.images[:4], cached.masks[:4]
+        logits = network(images, training=True)
+        alone = float(trainee.compute_loss(images, masks, logits, training=False))
+        distance = float(distillation(teacher(images), logits, 4))
+        assert float(trainee.compute_loss(images, masks, logits)) == pytest.approx(
+            alone + 0.5 * distance, rel=1e-5
+        )
+
+    def test_of_another_size_is_rebuilt(self, taught: Path, tiny_recipe: Any, cached: CachedSplit) -> None:
+        recipe = tiny_recipe(teacher=str(taught), size=[16, 24], distill_temperature=1)
+        images = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3)).astype(np.uint8)
+        expected = empty_network(recipe, cached.labels, (16, 24))
+        expected.set_weights(load_trainable(taught).get_weights())
+        teacher = open_teacher(recipe, cached.labels)
+        assert teacher is not None
+        assert float(teacher.loss(images, expected(images))) == pytest.approx(0, abs=1e-6)
+
+    def test_of_other_classes_is_refused(self, taught: Path, tiny_recipe: Any, tmp_path: Path) -> None:
+        recipe = tiny_recipe(teacher=str(taught), data="synthetic:train=2,val=2,size=64x64")
+        with pytest.raises(DataError, match=r"teacher .*classes: ground, sky, box, found void"):
+            train(recipe, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def test_that_is_missing_is_refused(self, tiny_recipe: Any, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"absent\.keras"):
+            train(tiny_recipe(teacher=str(tmp_path / "absent.keras")), tmp_path / "run")
+
+    def test_of_one_output_too_many_is_refused(
+        self, tiny_recipe: Any, cached: CachedSplit, tmp_path: Path
+    ) -> None:
+        """A Keras file that edgeseg did not write says nothing of its classes but their number."""
+        image = keras.Input((16, 16, 3), dtype="uint8")
+        keras.Model(image, keras.layers.Conv2D(9, 1)(image)).save(tmp_path / "foreign.keras")
+        with pytest.raises(UsageError, match="3 classes"):
+            open_teacher(tiny_recipe(teacher=str(tmp_path / "foreign.keras")), cached.labels)
+
+
+@pytest.fixture(scope="module")
+def windows(bands: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Recipe]:
+    """A run of one epoch on windows of 8×8 of a model of 16×24, with averaged weights."""
+    recipe = Recipe(data=bands, size=(16, 24), crop=(8, 8), ema=0.5, model_options={"channels": 4},
+                    epochs=1, batch=4, learning_rate=1e-2, precision="float32", workers=0)  # fmt: skip
+    return train(recipe, tmp_path_factory.mktemp("windows") / "run").folder, recipe
+
+
+def test_trained_on_windows_kept_at_the_cars_size(windows: tuple[RunFolder, Recipe]) -> None:
+    folder, _ = windows
+    for path, size in ((folder.best, (16, 24)), (folder.last, (8, 8))):
+        info = read_info(path)
+        assert info is not None
+        assert (info.height, info.width) == size
+        assert load_trainable(path).input_shape == (None, *size, 3)
+
+
+def test_what_is_kept_are_the_moving_averages(windows: tuple[RunFolder, Recipe], cached: CachedSplit) -> None:
+    """Of the trained weights they differ; of an optimiser without averages they would be the same."""
+    folder, recipe = windows
+    kept, trained = load_trainable(folder.best), load_trainable(folder.last)
+    make_trainee(trained, recipe, cached)
+    trained.load_weights(folder.last)
+    averages = empty_network(recipe, cached.labels, recipe.size)
+    averages.set_weights(trained.get_weights())
+    assert not np.allclose(averages.get_weights()[0], kept.get_weights()[0], atol=1e-5)
+    trained.optimizer.finalize_variable_values(averages.trainable_variables)
+    for a, b in zip(averages.get_weights(), kept.get_weights(), strict=True):
+        assert np.allclose(a, b, atol=1e-6)
+
+
+def test_the_moving_average_is_the_formulas(tiny_recipe: Any, cached: CachedSplit) -> None:
+    recipe = tiny_recipe(ema=0.75)
+    network = new_network(recipe, cached.labels)
+    trainee = make_trainee(network, recipe, cached)
+    average = None
+    for step in range(3):
+        trainee.train_on_batch(cached.images[:4], cached.masks[:4])
+        weight = ops.convert_to_numpy(network.trainable_variables[0]).copy()
+        average = weight if step == 0 else 0.75 * average + 0.25 * weight
+    twin = empty_network(recipe, cached.labels, recipe.size)
+    trainee.optimizer.finalize_variable_values(twin.trainable_variables)
+    assert np.allclose(ops.convert_to_numpy(twin.trainable_variables[0]), average, atol=1e-6)
+
+
+def test_a_frozen_encoder_is_not_trained(bands: str, cached: CachedSplit, tmp_path: Path) -> None:
+    recipe = Recipe(data=bands, size=(64, 64), model="unet", encoder_rate=0,
+                    model_options={"encoder_weights": "none", "decoder": (8, 8)})  # fmt: skip
+    network = new_network(recipe, cached.labels)
+    assert network.get_layer("encoder").trainable_variables == []
+    assert network.trainable_variables
+    make_trainee(network, recipe, cached)
+    save_checkpoint(network, tmp_path / "frozen.keras", _info(recipe, cached))
+    assert load_trainable(tmp_path / "frozen.keras").get_layer("encoder").trainable_variables == []
+
+
+def _info(recipe: Recipe, cached: CachedSplit) -> Any:
+    from edgeseg.training.checkpoint import CheckpointInfo
+
+    return CheckpointInfo(
+        model=recipe.model, recipe=recipe.model_dump(mode="json"), recipe_hash=recipe.hash(),
+        labels=cached.labels.to_dict(), height=64, width=64, dataset=recipe.data, dataset_fingerprint="",
+        epoch=0, val_miou=None, edgeseg_version="0",
+    )  # fmt: skip
+
+
+def test_a_window_larger_than_the_image_is_refused(tiny_recipe: Any) -> None:
+    with pytest.raises(UsageError, match=r"crop must lie within size 16x16"):
+        tiny_recipe(crop=[16, 32])
