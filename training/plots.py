@@ -47,7 +47,7 @@ def plot_curves(path: Path, rows: Sequence[EpochRow]) -> None:
     """Loss, mIoU and learning rate by epoch; the best epoch is marked."""
     best = max(rows, key=lambda row: row.val_miou)
     epochs = [row.epoch for row in rows]
-    with _figure(path, 11, 3.2, columns=3) as (_, [[loss, miou, rate]]):
+    with new_figure(path, 11, 3.2, columns=3) as (_, [[loss, miou, rate]]):
         for axes, name, scale in ((loss, "loss", 1), (miou, "miou", 100)):
             axes.plot(epochs, [scale * getattr(r, name) for r in rows], ".-", color=TRAIN, label="train")
             axes.plot(epochs, [scale * getattr(r, f"val_{name}") for r in rows], ".-", color=VAL, label="val")
@@ -67,7 +67,7 @@ def plot_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: LabelSet, 
     rows = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     iou = scores_of(matrix).iou
     size = max(4.6, 0.52 * len(labels) + 2.6)
-    with _figure(path, size + 0.6, size) as (figure, [[axes]]):
+    with new_figure(path, size + 0.6, size) as (figure, [[axes]]):
         shown = axes.imshow(rows, cmap="Blues", vmin=0, vmax=100)
         for (i, j), value in np.ndenumerate(rows):
             if matrix[i].sum() and value >= 0.5:
@@ -107,10 +107,8 @@ def plot_predictions(
     cell = 2.8
     rows_height = len(images) * cell * height / width
     legend_height = 0.32 * -(-len(labels) // 6) + 0.25
-    with _figure(path, 3 * cell + 0.2, rows_height + legend_height + 0.75, rows=len(images), columns=3) as (
-        figure,
-        grid,
-    ):
+    inches = rows_height + legend_height + 0.75
+    with new_figure(path, 3 * cell + 0.2, inches, rows=len(images), columns=3) as (figure, grid):
         for row, (image, truth, prediction) in enumerate(zip(images, truths, predictions, strict=True)):
             counted = np.where(truth == labels.ignore_index, truth, prediction)
             for axes, picture in zip(
@@ -119,14 +117,11 @@ def plot_predictions(
                 axes.imshow(picture, interpolation="nearest" if picture is not image else "antialiased")
                 axes.set_axis_off()
             if captions:
-                grid[row][0].text(
-                    0.02, 0.97, captions[row], transform=grid[row][0].transAxes, va="top", fontsize=8,
-                    bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},
-                )  # fmt: skip
+                caption(grid[row][0], captions[row])
         for axes, name in zip(grid[0], ("image", "truth", "prediction"), strict=True):
             axes.set_title(name, fontweight="normal", loc="center")
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-        _class_legend(figure, labels)
+        class_legend(figure, labels)
 
 
 def plot_labels(
@@ -144,7 +139,8 @@ def plot_labels(
         histograms: Split name to pixels of each class ``[C]``.
         image, mask: A sample ``uint8 [H, W, 3]`` and ``uint8 [H, W]``.
     """
-    with _figure(path, 12, max(3.4, 0.3 * len(labels) + 1.2), columns=3, widths=(1, 1, 1.15)) as (_, [axes]):
+    inches = max(3.4, 0.3 * len(labels) + 1.2)
+    with new_figure(path, 12, inches, columns=3, widths=(1, 1, 1.15)) as (_, [axes]):
         for panel, picture, title in (
             (axes[0], image, "Image"),
             (axes[1], _blend(image, mask, labels), "Labels over it"),
@@ -153,6 +149,33 @@ def plot_labels(
             panel.set_axis_off()
             panel.set_title(title)
         _plot_shares(axes[2], labels, histograms)
+
+
+@contextmanager
+def new_figure(
+    path: Path,
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    widths: Sequence[float] | None = None,
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure in the house style, of ``width`` × ``height`` inches, saved atomically when the block ends.
+
+    Yields the figure and its axes ``[rows, columns]``.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure as NewFigure
+    except ImportError as error:
+        raise MissingExtraError.of("plots", "matplotlib", "benchmark") from error
+    with matplotlib.rc_context(_STYLE):
+        # A Figure of its own, not pyplot's: no window system is asked for, and no global list holds it.
+        figure = NewFigure((width, height), layout="constrained", dpi=110)
+        yield figure, figure.subplots(rows, columns, squeeze=False, width_ratios=widths)
+        with atomic_file(path) as staging:
+            figure.savefig(staging, format="png")
 
 
 def _plot_shares(axes: Axes, labels: LabelSet, histograms: Mapping[str, npt.NDArray[np.int64]]) -> None:
@@ -183,7 +206,14 @@ def _by_epoch(axes: Axes, title: str, last: int) -> None:
     axes.set_axisbelow(True)
 
 
-def _class_legend(figure: Figure, labels: LabelSet) -> None:
+def caption(axes: Axes, text: str) -> None:
+    """A line of text over a picture, in its upper left corner."""
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2}
+    axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, bbox=box)
+
+
+def class_legend(figure: Figure, labels: LabelSet) -> None:
+    """Every class's colour and name, below all axes."""
     from matplotlib.patches import Patch
 
     handles = [
@@ -204,30 +234,3 @@ def _percent(share: float) -> str:
 
 def _share(percent: float) -> str:
     return f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2f}"
-
-
-@contextmanager
-def _figure(
-    path: Path,
-    width: float,
-    height: float,
-    *,
-    rows: int = 1,
-    columns: int = 1,
-    widths: Sequence[float] | None = None,
-) -> Iterator[tuple[Figure, Any]]:
-    """A figure in the house style, of ``width`` × ``height`` inches, saved atomically when the block ends.
-
-    Yields the figure and its axes ``[rows, columns]``.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure as NewFigure
-    except ImportError as error:
-        raise MissingExtraError.of("plots", "matplotlib", "benchmark") from error
-    with matplotlib.rc_context(_STYLE):
-        # A Figure of its own, not pyplot's: no window system is asked for, and no global list holds it.
-        figure = NewFigure((width, height), layout="constrained", dpi=110)
-        yield figure, figure.subplots(rows, columns, squeeze=False, width_ratios=widths)
-        with atomic_file(path) as staging:
-            figure.savefig(staging, format="png")

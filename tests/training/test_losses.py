@@ -151,6 +151,24 @@ def test_half_precision_logits_are_worked_on_in_full(name: str) -> None:
 
 
 @every_loss
+def test_in_a_compiled_step_of_any_size_it_is_the_same(name: str) -> None:
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None)), tf.TensorSpec((None, None, None, 2))],
+    )
+    def compiled(truth: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = loss_function(name)(truth, logits)
+        return loss, tape.gradient(loss, logits)
+
+    for shape in ((1, 1, 4), (2, 2, 1)):
+        truth, logits = TRUTH.reshape(shape), LOGITS.reshape(*shape, 2)
+        loss, slope = compiled(truth.astype(np.float32), logits)
+        assert float(loss) == pytest.approx(value(name, truth, logits), rel=1e-5)
+        np.testing.assert_allclose(slope, gradient(name, truth, logits), rtol=1e-4, atol=1e-6)
+
+
+@every_loss
 def test_every_loss_has_a_case(name: str) -> None:
     assert {name} <= BY_HAND.keys() & WEIGHTED_BY_HAND.keys()
 

@@ -1,8 +1,10 @@
-"""What every model keeps to; a new one adds a line to ``CASES``."""
+"""What every model keeps to; a new one adds a line to ``models_cases.CASES``."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +16,32 @@ from keras import layers
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.training.models import MODELS, build_model, model_options, unet_mini_source
 from edgeseg.training.models.unet_efficientnetb3 import IMAGENET_DEVIATION, IMAGENET_MEAN
+from models_cases import CASES, every_case
 
 CLASSES = 5
-# Name to (height, width, multiple, options) of the smallest useful build.
-CASES: dict[str, tuple[int, int, int, dict[str, Any]]] = {
-    "unet_mini": (16, 24, 4, {"channels": 4}),
-    "unet_mini_source": (16, 24, 4, {}),
-    "unet_efficientnetb3": (64, 64, 32, {"encoder_weights": "none"}),
-}
-every_model = pytest.mark.parametrize("name", sorted(MODELS))
+Built = Callable[[str], keras.Model]
 
 
 @pytest.fixture(scope="module")
-def built() -> dict[str, keras.Model]:
-    models = {}
-    for name, (height, width, _, options) in CASES.items():
+def built() -> Built:
+    """The model of a case, built once."""
+
+    @cache
+    def build(case: str) -> keras.Model:
         keras.utils.set_random_seed(3)
-        models[name] = build_model(name, CLASSES, height, width, **options)
-    return models
+        return CASES[case].build(CLASSES)
+
+    return build
 
 
-@every_model
-def test_raw_pixels_to_logits(name: str, built: dict[str, keras.Model]) -> None:
-    height, width, _, _ = CASES[name]
-    model = built[name]
+def test_every_model_has_a_case() -> None:
+    assert {case.model for case in CASES.values()} == set(MODELS)
+
+
+@every_case
+def test_raw_pixels_to_logits(case: str, built: Built) -> None:
+    height, width = CASES[case].size
+    model = built(case)
     image = np.random.default_rng(0).integers(0, 256, (2, height, width, 3)).astype(np.uint8)
     logits = keras.ops.convert_to_numpy(model(image, training=False))
     assert (model.inputs[0].dtype, model.inputs[0].name) == ("uint8", "image")
@@ -45,38 +49,44 @@ def test_raw_pixels_to_logits(name: str, built: dict[str, keras.Model]) -> None:
     assert not np.allclose(logits.sum(axis=-1), 1), "logits, not probabilities"
 
 
-@every_model
-def test_plain_layers_that_load_without_edgeseg(
-    name: str, built: dict[str, keras.Model], tmp_path: Path
-) -> None:
-    model, path = built[name], tmp_path / "model.keras"
-    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+@every_case
+def test_plain_layers_that_load_without_edgeseg(case: str, built: Built, tmp_path: Path) -> None:
+    model, path = built(case), tmp_path / "model.keras"
+    modules = {type(layer).__module__ for layer in model._flatten_layers(include_self=False)}
+    assert all(module.startswith(("keras.", *CASES[case].layers)) for module in modules)
     model.save(path)
     again = keras.saving.load_model(path, custom_objects={}, safe_mode=True)
     image = np.zeros((1, *model.input_shape[1:]), np.uint8)
     assert np.allclose(again(image, training=False), model(image, training=False), atol=1e-5)
 
 
-@every_model
-def test_a_size_that_does_not_divide_says_which_does(name: str) -> None:
-    height, width, multiple, options = CASES[name]
+@every_case
+def test_a_size_that_does_not_divide_says_which_does(case: str) -> None:
+    (height, width), multiple = CASES[case].size, CASES[case].multiple
     with pytest.raises(UsageError, match=f"multiples of {multiple}.*Use --size {height}x{width}"):
-        build_model(name, CLASSES, height + 1, width - 1, **options)
+        CASES[case].build(CLASSES, (height + 1, width - 1))
 
 
-@every_model
+@every_case
+def test_another_size_has_the_same_weights_in_the_same_order(case: str, built: Built) -> None:
+    (height, width), multiple = CASES[case].size, CASES[case].multiple
+    other = CASES[case].build(CLASSES, (height + multiple, width + 2 * multiple))
+    assert [w.shape for w in other.weights] == [w.shape for w in built(case).weights]
+    other.set_weights(built(case).get_weights())
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_an_option_that_does_not_exist_is_named(name: str) -> None:
-    with pytest.raises(UsageError, match="found depth"):
-        build_model(name, CLASSES, 64, 64, depth=9)
+    with pytest.raises(UsageError, match="found no_such_option"):
+        build_model(name, CLASSES, 64, 64, no_such_option=9)
 
 
 @pytest.mark.parametrize("name", ["unet_mini", "unet_mini_source"])
 def test_mixed_precision_ends_in_float32(name: str) -> None:
-    height, width, _, options = CASES[name]
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = build_model(name, CLASSES, height, width, **options)
+        model = CASES[name].build(CLASSES)
     finally:
         keras.config.set_dtype_policy(before)
     assert model.get_layer("head").compute_dtype == "bfloat16"
@@ -85,7 +95,7 @@ def test_mixed_precision_ends_in_float32(name: str) -> None:
 
 def test_unknown_model_lists_the_known() -> None:
     with pytest.raises(UnknownNameError, match="unet_mini"):
-        build_model("unet", CLASSES, 64, 64)
+        build_model("no_such_model", CLASSES, 64, 64)
 
 
 def test_options_are_those_of_the_build_function() -> None:
@@ -117,8 +127,8 @@ def test_unet_mini_with_bilinear_upsampling() -> None:
         build_model("unet_mini", CLASSES, 16, 16, upsampling="nearest")
 
 
-def test_unet_mini_source_is_the_notebooks_layer_for_layer(built: dict[str, keras.Model]) -> None:
-    described = [_describe(layer) for layer in built["unet_mini_source"].layers]
+def test_unet_mini_source_is_the_notebooks_layer_for_layer(built: Built) -> None:
+    described = [_describe(layer) for layer in built("unet_mini_source").layers]
 
     def conv(filters: int, dilation: int = 1) -> str:
         return f"conv3x3 {filters} dilation {dilation} relu"
@@ -148,8 +158,8 @@ def _describe(layer: keras.Layer) -> str:
     return known.get(type(layer), "")
 
 
-def test_efficientnet_decoder_and_skips(built: dict[str, keras.Model]) -> None:
-    model = built["unet_efficientnetb3"]
+def test_efficientnet_decoder_and_skips(built: Built) -> None:
+    model = built("unet_efficientnetb3")
     transposed = [layer for layer in model.layers if isinstance(layer, layers.Conv2DTranspose)]
     assert [layer.filters for layer in transposed] == [256, 128, 64, 32, 16]
     skips = [model.get_layer(f"decoder{level}_concat").input[1].shape[1:] for level in (1, 2, 3, 4)]

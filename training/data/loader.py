@@ -35,6 +35,7 @@ class BatchLoader:
         shuffle: Another order in each epoch, or always the split's own.
         workers: Processes that augment; 0 does it in the calling thread.
         drop_remainder: Leave out a last batch that is not full.
+        part: ``(number, of)``: make only that part of each batch, where several machines share it.
 
     Raises:
         UsageError: The batch size is not positive, no batch can be filled, or the crop is larger than the
@@ -53,6 +54,7 @@ class BatchLoader:
         shuffle: bool = False,
         workers: int = 0,
         drop_remainder: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         _check_batch_size(batch_size, len(cached), drop_remainder)
         check_crop(crop, *cached.masks.shape[1:])
@@ -62,6 +64,7 @@ class BatchLoader:
         self.crop = crop
         self.seed = seed
         self.shuffle = shuffle
+        self.part = part
         self.steps_per_epoch = (len(cached) if drop_remainder else len(cached) + batch_size - 1) // batch_size
         self._ahead = _AHEAD * workers
         self._pool: AugmentPool | None = None
@@ -90,6 +93,13 @@ class BatchLoader:
             return self._augmented_here(epoch, index)
         return self._pool.take(ticket)
 
+    def numbers(self, epoch: int, index: int) -> npt.NDArray[np.int64]:
+        """Which items of the split are in a batch, or in this loader's part of it."""
+        order = _order(self.seed, epoch, len(self.cached), self.shuffle)
+        whole = order[index * self.batch_size : (index + 1) * self.batch_size]
+        number, of = self.part
+        return np.array_split(whole, of)[number]
+
     def close(self) -> None:
         """End the worker processes; calling twice is harmless. Later batches are made by the caller."""
         if self._pool is not None:
@@ -103,16 +113,11 @@ class BatchLoader:
         self.close()
 
     def _plain(self, epoch: int, index: int) -> Batch:
-        if not self.shuffle:
+        if not self.shuffle and self.part == (0, 1):
             part = slice(index * self.batch_size, (index + 1) * self.batch_size)
             return self.cached.images[part], self.cached.masks[part]
-        numbers = self._numbers(epoch, index)
+        numbers = self.numbers(epoch, index)
         return self.cached.images[numbers], self.cached.masks[numbers]
-
-    def _numbers(self, epoch: int, index: int) -> npt.NDArray[np.int64]:
-        """Which items of the split are in a batch."""
-        order = _order(self.seed, epoch, len(self.cached), self.shuffle)
-        return order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def _seeds(self, epoch: int, numbers: npt.NDArray[np.int64]) -> list[int]:
         return [
@@ -121,7 +126,7 @@ class BatchLoader:
         ]
 
     def _augmented_here(self, epoch: int, index: int) -> Batch:
-        numbers = self._numbers(epoch, index)
+        numbers = self.numbers(epoch, index)
         shape = (len(numbers), *(self.crop or self.cached.masks.shape[1:]))
         batch = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
         augment_items(self.cached, self._augmenter(), numbers, self._seeds(epoch, numbers), batch)
@@ -151,7 +156,7 @@ class BatchLoader:
 
     def _begin(self, pool: AugmentPool, number: int) -> None:
         epoch, index = divmod(number, self.steps_per_epoch)
-        items = self._numbers(epoch, index)
+        items = self.numbers(epoch, index)
         ticket = pool.submit(items, self._seeds(epoch, items))
         if ticket is not None:
             self._pending[number] = ticket
