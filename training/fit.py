@@ -22,10 +22,10 @@ from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.data.subset import subset
 from edgeseg.training.examiner import Examiner
-from edgeseg.training.network import new_network
+from edgeseg.training.network import choose_precision, new_network
 from edgeseg.training.observer import Observer, Observers, Run, Status
 from edgeseg.training.plots import plot_labels
-from edgeseg.training.precision import default_workers, resolve_precision
+from edgeseg.training.precision import default_workers
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, out_of_patience
 from edgeseg.training.summary import summarise
@@ -66,9 +66,9 @@ def train(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> Trai
     # What can be wrong without looking at an image is found before all of them are decoded.
     check_new_folder(out)
     dataset = open_dataset(recipe.data)
-    with _dtype_policy(recipe.precision) as precision:
+    check_loss(recipe, dataset.labels)
+    with _dtype_policy(choose_precision(recipe, dataset.labels)) as precision:
         keras.utils.set_random_seed(recipe.seed)
-        check_loss(recipe, dataset.labels)
         network, teacher = new_network(recipe, dataset.labels), open_teacher(recipe, dataset.labels)
         data = _decoded(recipe, dataset, observer)
         trainee = make_trainee(network, recipe, data.train, teacher)
@@ -99,7 +99,7 @@ def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
     data = _decoded(recipe, open_dataset(recipe.data), observer)
     _check_same_data(folder, info, data)
     # What "auto" was when the run began holds, whatever this machine would choose.
-    with _dtype_policy(info.precision or recipe.precision) as precision:
+    with _dtype_policy(info.precision or choose_precision(recipe, data.dataset.labels)) as precision:
         keras.utils.set_random_seed(recipe.seed)
         # From the file, and not built anew: the weights that an encoder began with need not be there again.
         network = load_trainable(folder.last)
@@ -229,10 +229,9 @@ def _fit_epochs(
 
 
 @contextmanager
-def _dtype_policy(wanted: str) -> Iterator[str]:
-    """The precision of a recipe as Keras's global policy, for as long as the run lasts."""
+def _dtype_policy(precision: str) -> Iterator[str]:
+    """A precision as Keras's global policy, for as long as the run lasts."""
     before = keras.config.dtype_policy()
-    precision = resolve_precision(wanted)
     keras.config.set_dtype_policy(precision)
     try:
         yield precision

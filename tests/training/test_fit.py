@@ -15,7 +15,7 @@ import pytest
 from keras import ops
 
 from edgeseg.errors import DataError, TrainingError, UsageError
-from edgeseg.training import fit, guards
+from edgeseg.training import guards, network
 from edgeseg.training.callbacks import EpochSeeds
 from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
 from edgeseg.training.compilation import make_trainee
@@ -252,7 +252,7 @@ def test_resume_keeps_the_precision_that_auto_was(
     tiny_recipe: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = {"auto": "mixed_float16", "mixed_float16": "mixed_float16"}
-    monkeypatch.setattr(fit, "resolve_precision", resolved.__getitem__)
+    monkeypatch.setattr(network, "resolve_precision", resolved.__getitem__)
     with pytest.raises(KeyboardInterrupt):
         train(tiny_recipe(precision="auto", epochs=1), tmp_path / "run", [Interrupt(1, 1)])
     resolved["auto"] = "float32"  # as another machine may choose

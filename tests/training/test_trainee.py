@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 
 from edgeseg.errors import DataError, UsageError
+from edgeseg.training import network as networks
 from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
 from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import CachedSplit, open_dataset, prepare
@@ -20,7 +21,7 @@ from edgeseg.training.losses.distillation import distillation
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.models import inference_model
-from edgeseg.training.network import empty_network, new_network
+from edgeseg.training.network import choose_precision, empty_network, new_network
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.run_folder import RunFolder
 from edgeseg.training.teacher import open_teacher
@@ -80,12 +81,12 @@ def test_an_auxiliary_head_learns_from_reduced_labels(cached: CachedSplit) -> No
 
 
 def test_the_car_has_no_use_for_auxiliary_heads(tmp_path: Path) -> None:
-    network = with_head()
-    assert inference_model(network).output_shape == (None, 16, 16, 3)
-    network.save(tmp_path / "heads.keras")
+    heads = with_head()
+    assert inference_model(heads).output_shape == (None, 16, 16, 3)
+    heads.save(tmp_path / "heads.keras")
     model, _ = load_checkpoint(tmp_path / "heads.keras")
     image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
-    assert np.allclose(model(image), network(image)[0], atol=1e-6)
+    assert np.allclose(model(image), heads(image)[0], atol=1e-6)
     assert not any(layer.name == "auxiliary" for layer in model.layers)
 
 
@@ -213,3 +214,32 @@ def _info(recipe: Recipe, cached: CachedSplit) -> Any:
 def test_a_window_larger_than_the_image_is_refused(tiny_recipe: Any) -> None:
     with pytest.raises(UsageError, match=r"crop must lie within size 16x16"):
         tiny_recipe(crop=[16, 32])
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "expected"), [("unet_mini", (16, 16), "mixed_bfloat16"), ("edge", (64, 64), "float32")]
+)
+def test_auto_trains_depthwise_networks_in_float32_on_a_cpu(
+    model: str, size: tuple[int, int], expected: str, cached: CachedSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "resolve_precision", lambda wanted: "mixed_bfloat16")
+    assert choose_precision(Recipe(data="x", model=model, size=size), cached.labels) == expected
+    forced = Recipe(data="x", model=model, size=size, precision="mixed_bfloat16")
+    assert choose_precision(forced, cached.labels) == "mixed_bfloat16"
+
+
+def test_a_fraction_of_the_images_makes_fewer_steps(tiny_recipe: Any, tmp_path: Path) -> None:
+    result = train(tiny_recipe(fraction=0.5, epochs=1), tmp_path / "run")
+    assert len(result.rows) == 1
+    info = read_info(result.folder.last)
+    assert info is not None
+    assert int(load_with_optimizer(result.folder.last, tiny_recipe(fraction=0.5, epochs=1))) == 2
+
+
+def load_with_optimizer(path: Path, recipe: Recipe) -> Any:
+    """Steps that a checkpoint's optimiser has made."""
+    split = prepare(open_dataset(recipe.data), "train", *recipe.size)
+    trained = load_trainable(path)
+    make_trainee(trained, recipe, split)
+    trained.load_weights(path)
+    return trained.optimizer.iterations
