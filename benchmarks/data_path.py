@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgeseg.atomic import write_text
 from edgeseg.benchmarks.host import Host
-from edgeseg.benchmarks.markdown import table
+from edgeseg.tables import markdown_table
 
 Epoch = Callable[[int], Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]
 """An epoch's number to its batches of images ``[B, …]`` and masks ``[B, …]``."""
@@ -158,6 +158,6 @@ def _markdown(result: DataPathResult) -> str:
         f"{result.created}. {host.cpu}, {host.cores} cores; {host.system}; Python {host.python}. "
         f"Load average before the start {host.load}.{note}\n\n"
         f"Images: {facts}. Settings: {settings}. Second epoch on, rounds that take turns, medians.\n\n"
-        f"{table(HEADER, rows(result))}\n\n{described}\n\n"
+        f"{markdown_table(HEADER, rows(result))}\n\n{described}\n\n"
         f"The decoded cache was made once in {result.prepare_seconds:.1f} s, which the rates leave out.\n"
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from edgeseg.benchmarks.protocol import STAGES
 from edgeseg.benchmarks.results import NOT_MEASURED_HERE, BenchmarkResult, BundleResult
+from edgeseg.tables import markdown_table, points
 
 LATENCY_HEADER = (
     "bundle",
@@ -27,21 +26,15 @@ def to_markdown(result: BenchmarkResult) -> str:
     sections = [
         "# Benchmark of " + ", ".join(bundle.subject.name for bundle in result.bundles),
         f"`{result.command}`\n\n" + conditions(result),
-        "## Whole path, ms per frame\n\n" + table(LATENCY_HEADER, latency_rows(result)),
-        "## Stages, ms per frame\n\n" + table(*_stages(result)),
-        "## Cold start, ms\n\n" + table(*_cold_starts(result)),
+        "## Whole path, ms per frame\n\n" + markdown_table(LATENCY_HEADER, latency_rows(result)),
+        "## Stages, ms per frame\n\n" + markdown_table(*_stages(result)),
+        "## Cold start, ms\n\n" + markdown_table(*_cold_starts(result)),
     ]
     if all(bundle.accuracy for bundle in result.bundles):
-        sections.append("## IoU per class, points, label resolution\n\n" + table(*_classes(result)))
+        sections.append("## IoU per class, points, label resolution\n\n" + markdown_table(*_classes(result)))
     absent = "\n".join(f"- {what}: {text}" for what, text in NOT_MEASURED_HERE.items())
     sections.append("## Not measured\n\n" + absent)
     return "\n\n".join(sections) + "\n"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table: first column to the left, the others to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def latency_rows(result: BenchmarkResult) -> list[list[str]]:
@@ -67,11 +60,6 @@ def conditions(result: BenchmarkResult) -> str:
         "and the next; memory is the process's own peak; cold start is the median of "
         f"{options['cold_starts']}, with the files in the system's cache."
     )
-
-
-def points(share: float | None) -> str:
-    """A share from 0 to 1 in points; ``n/a`` for what does not exist."""
-    return "n/a" if share is None or share != share else f"{100 * share:.1f}"
 
 
 def _latency_row(bundle: BundleResult) -> list[str]:

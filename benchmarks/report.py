@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from edgeseg.atomic import write_text
-from edgeseg.benchmarks.markdown import conditions, points
+from edgeseg.benchmarks.markdown import conditions
 from edgeseg.benchmarks.results import NOT_MEASURED_HERE, BenchmarkResult
 from edgeseg.errors import DataError, MissingExtraError
 from edgeseg.resize import Image
+from edgeseg.tables import points
 
 if TYPE_CHECKING:
     from edgeseg.loop.report import LoopReport

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.loop.statistics import Percentiles
+
 Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Percentiles):
     """Milliseconds per frame.
 
     A percentile is the time of a frame that was measured, by nearest rank: at least that share of the frames
@@ -21,17 +23,7 @@ class Summary:
     ``jitter`` is the mean absolute difference between a frame and the one before it, within a round.
     """
 
-    mean: float
-    p50: float
-    p90: float
-    p99: float
-    p999: float
-    max: float
     jitter: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain JSON values, rounded to a microsecond."""
-        return {key.replace("p999", "p99.9"): round(value, 3) for key, value in asdict(self).items()}
 
 
 def summarise(rounds: Sequence[Times]) -> Summary:

@@ -52,7 +52,7 @@ def export_model(
     """
     plan = plan_of(options)
     require_installed(f"exporting to {plan.format.name}", plan.format.packages)
-    source = open_source(checkpoint, data, options.split, stage)
+    source = open_source(checkpoint, data, options.split, stage, options.foreign)
     destination = plan.destination(source.name)
     replaces = destination.exists()
     signature = signature_of(source.model, plan.output)

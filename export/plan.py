@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from edgeseg.bundle.manifest import MANIFEST_NAME, Output, Precision
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.export import defaults
+from edgeseg.export.foreign import Foreign
 from edgeseg.export.targets import Format, Target, target_named
 
 SUFFIX = ".edgeseg"
@@ -31,6 +32,7 @@ class ExportOptions:
         calibration_samples: Images of the run's training split that int8 is calibrated on.
         out: The folder for the bundle, or the bundle itself where it ends in ``.edgeseg``.
         name: The bundle's name; by default from model, target and precision. Not where ``out`` names it.
+        foreign: What is known of a model that edgeseg did not train.
     """
 
     target: str = defaults.TARGET
@@ -43,6 +45,7 @@ class ExportOptions:
     calibration_samples: int = defaults.CALIBRATION_SAMPLES
     out: Path = defaults.OUT
     name: str | None = None
+    foreign: Foreign = field(default_factory=Foreign)
 
 
 @dataclass(frozen=True)

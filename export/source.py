@@ -11,6 +11,7 @@ from edgeseg.bundle.manifest import Lineage
 from edgeseg.errors import DataError, MissingExtraError, UsageError
 from edgeseg.export.converter import quiet
 from edgeseg.export.describe import tool_versions
+from edgeseg.export.foreign import Foreign, custom_objects, to_contract
 from edgeseg.export.progress import Stage
 from edgeseg.export.selection import MeasuredOn, chosen_split
 from edgeseg.labels import LabelSet, require_same_classes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edgeseg.training.checkpoint import CheckpointInfo
 
 _UNKNOWN = "unknown"
+_NOTHING_KNOWN = Foreign()
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Source:
         return self.dataset.labels
 
 
-def open_source(checkpoint: Path, data: str | None, split: str | None, stage: Stage) -> Source:
+def open_source(
+    checkpoint: Path, data: str | None, split: str | None, stage: Stage, foreign: Foreign = _NOTHING_KNOWN
+) -> Source:
     """Load a ``.keras`` file and open the dataset that it is measured on.
 
     Args:
@@ -49,10 +53,12 @@ def open_source(checkpoint: Path, data: str | None, split: str | None, stage: St
         data: The dataset; by default the one that the model was trained on.
         split: The split to measure on; by default the one that the run was validated on.
         stage: Told about the loading.
+        foreign: What is known of a model that edgeseg did not train, and that takes scaled pixels.
 
     Raises:
         MissingExtraError: Keras or TensorFlow is not installed.
-        UsageError: There is no such file, or neither it nor ``data`` names a dataset.
+        UsageError: There is no such file, neither it nor ``data`` names a dataset, or ``foreign`` does not
+            fit the model.
         DataError: The file is damaged, or the dataset's classes are not the model's.
     """
     if not checkpoint.is_file():
@@ -64,7 +70,7 @@ def open_source(checkpoint: Path, data: str | None, split: str | None, stage: St
             next_step="Name a checkpoint, for instance RUN/weights/best.keras.",
         )
     with stage("Loading the model") as advance:
-        model, info = _load(checkpoint)
+        model, info = _load(checkpoint, foreign)
         advance(1, 1)
     dataset = open_dataset(data or _trained_on(checkpoint, info))
     _check_classes(checkpoint, model, info, dataset)
@@ -86,21 +92,23 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load(checkpoint: Path) -> tuple[keras.Model, CheckpointInfo | None]:
+def _load(checkpoint: Path, foreign: Foreign) -> tuple[keras.Model, CheckpointInfo | None]:
     # Quiet from the import on: TensorFlow prints before any setting of its log level is read.
     with quiet():
         try:
-            import keras  # noqa: F401
+            import keras
             import tensorflow as tf  # noqa: F401
         except ImportError as error:
             raise MissingExtraError.of("exporting", str(error.name), "export") from error
         from edgeseg.training.checkpoint import load_checkpoint
 
-        return load_checkpoint(checkpoint)
+        with keras.saving.custom_object_scope(custom_objects()):
+            model, info = load_checkpoint(checkpoint)
+            return to_contract(model, foreign, checkpoint), info
 
 
 def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:
-    if info is None:
+    if info is None or not info.dataset:
         raise UsageError(
             "--data",
             expected="a dataset, for instance camvid:PATH",
@@ -128,7 +136,7 @@ def _lineage(checkpoint: Path, info: CheckpointInfo | None) -> Lineage:
     return Lineage(
         model=info.model if info else checkpoint.stem,
         recipe_hash=info.recipe_hash if info else _UNKNOWN,
-        dataset=info.dataset if info else _UNKNOWN,
+        dataset=(info and info.dataset) or _UNKNOWN,
         dataset_fingerprint=info.dataset_fingerprint if info else _UNKNOWN,
         keras_file_sha256=file_sha256(checkpoint),
         tools=tool_versions(),

@@ -12,6 +12,7 @@ from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.errors import AccuracyGateError, EdgesegError
 from edgeseg.evaluation import Evaluator
 from edgeseg.export.converter import quiet
+from edgeseg.export.foreign import Foreign
 from edgeseg.export.measure import compare_with_keras, loaded
 from edgeseg.export.parity import faults_of, mean_iou_faults
 from edgeseg.export.progress import Advance, Stage, silent
@@ -52,6 +53,7 @@ class VerifyOptions:
         split: The split to measure on; by default the one that the run was validated on with ``against``, and
             the one that the export measured on without.
         samples: At most so many samples of it, spread evenly; by default as many as the export measured on.
+        pixel_scale: How pixels were scaled in the training of ``against``, where that was not edgeseg's.
     """
 
     against: Path | None = None
@@ -59,6 +61,7 @@ class VerifyOptions:
     max_drop_points: float | None = None
     split: str | None = None
     samples: int | None = None
+    pixel_scale: str | None = None
 
 
 def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage = silent) -> Bundle:
@@ -123,7 +126,9 @@ def _check_model(bundle: Bundle, runtime: str, model: ModelFile, on_check: OnChe
 def _check_against_keras(
     bundle: Bundle, against: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage
 ) -> None:
-    source = open_source(against, options.data, options.split, stage)
+    size = bundle.manifest.input
+    foreign = Foreign(options.pixel_scale, (size.height, size.width))
+    source = open_source(against, options.data, options.split, stage, foreign)
     require_same_classes(bundle.labels, source.labels, f"dataset {source.dataset.spec}")
     same = file_sha256(against) == bundle.manifest.lineage.keras_file_sha256
     on_check(

@@ -21,6 +21,27 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images of a batch."""
+        height, width = self._loader.crop or self._loader.cached.masks.shape[1:]
+        return height, width
+
+    @property
+    def ignore_index(self) -> int:
+        """Id of pixels that do not count."""
+        return self._loader.cached.labels.ignore_index
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch that all workers share; the last of an epoch may hold fewer."""
+        return self._loader.batch_size
+
+    @property
+    def images(self) -> int:
+        """Images in an epoch."""
+        return len(self._loader.cached)
+
+    @property
     def num_batches(self) -> int:
         return self._loader.steps_per_epoch
 

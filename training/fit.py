@@ -210,7 +210,7 @@ def _fit_epochs(
 ) -> None:
     """The epochs that are left; each is added to ``rows``."""
     recipe = run.recipe
-    examiner = Examiner(recipe, run.labels, trainee.objective)
+    examiner = Examiner(recipe, data.train, trainee.objective)
     with (
         _loader(recipe, data.train, training=True) as train_loader,
         _loader(recipe, data.val, training=False) as val_loader,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from edgeseg.labels import LabelSet
+from edgeseg.training.calibration import all_layers
 from edgeseg.training.models import build_model, model_options
+from edgeseg.training.models.encoders import resolve_batchnorm
 from edgeseg.training.optimizer import ENCODER
 from edgeseg.training.precision import resolve_precision
 from edgeseg.training.recipe import Recipe
 
-# Options of models that say which weights to begin with, and what they are to say where it does not matter.
+# Options of models that say which weights to begin with, and what they say where it does not matter.
 _STARTS = {"encoder_weights": "none", "first_checkpoint": None}
+_BATCHNORM = "encoder_batchnorm"
 
 
 def new_network(recipe: Recipe, labels: LabelSet) -> keras.Model:
@@ -32,8 +34,12 @@ def empty_network(recipe: Recipe, labels: LabelSet, size: tuple[int, int]) -> ke
     What an encoder began with is not looked for: that file need not be there any more.
     """
     known = model_options(recipe.model)
+    options = {**known, **recipe.model_options}
+    if _BATCHNORM in known:
+        # What is frozen for the sake of the weights stays frozen without them.
+        options[_BATCHNORM] = resolve_batchnorm(options[_BATCHNORM], options["encoder_weights"])
     starts = {key: value for key, value in _STARTS.items() if key in known}
-    return _built(recipe, labels, size, {**recipe.model_options, **starts})
+    return _built(recipe, labels, size, {**options, **starts})
 
 
 def choose_precision(recipe: Recipe, labels: LabelSet) -> str:
@@ -46,14 +52,7 @@ def choose_precision(recipe: Recipe, labels: LabelSet) -> str:
     if recipe.precision != "auto" or precision != "mixed_bfloat16":
         return precision
     network = empty_network(recipe, labels, recipe.train_size)
-    return "float32" if any(map(_is_depthwise, _all_layers(network))) else precision
-
-
-def _all_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
-        yield layer
+    return "float32" if any(map(_is_depthwise, all_layers(network))) else precision
 
 
 def _is_depthwise(layer: keras.Layer) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,10 @@ class TensorBoardTracker(Observer):
         )
 
 
-class MLflowTracker(Observer):
-    """Parameters, metrics of each epoch and the run folder's files at an MLflow server or store.
+class MLflowReporter:
+    """One run at an MLflow server or store: what finds it, opens it and ends it.
 
-    A resumed run continues its MLflow run. A server that fails later is warned of once and then left alone: a
-    night's training must not end with it.
+    A server that fails later is warned of once and then left alone: a night's training must not end with it.
 
     Args:
         uri: Tracking URI, for instance ``http://host:5000`` or ``sqlite:///mlflow.db``.
@@ -77,8 +76,7 @@ class MLflowTracker(Observer):
     """
 
     EXPERIMENT = "edgeseg"
-    _TAG = "edgeseg.run_folder"
-    _STATES: Mapping[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+    STATES: Mapping[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
     def __init__(self, uri: str) -> None:
         try:
@@ -87,7 +85,7 @@ class MLflowTracker(Observer):
         except ImportError as error:
             raise MissingExtraError.of("--mlflow", "mlflow", "mlflow") from error
         self._failure, self._working = MlflowException, True
-        self._run_id: str | None = None
+        self.run_id: str | None = None
         try:
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(self.EXPERIMENT)
@@ -102,41 +100,43 @@ class MLflowTracker(Observer):
                 next_step="Start the server, or use a store such as sqlite:///mlflow.db.",
             ) from error
 
-    @override
-    def started(self, run: Run) -> None:
-        self._folder = run.folder
-        self._try(lambda: self._open(run))
+    def open(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any], *, continued: bool) -> None:
+        """Begin a run of these tags, or go on with the latest that has them where it is ``continued``."""
+        self._try(lambda: self._open(name, tags, params, continued))
 
-    @override
-    def epoch_ended(self, row: EpochRow, best: bool) -> None:
-        self._try(lambda: self._log(_numbers(row), row.epoch))
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Metrics of a step."""
+        self._try(lambda: self._log(numbers, step))
 
-    @override
-    def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
-        if self._run_id is not None:
-            self._try(lambda: self._close(status, summary))
+    def keep(self, files: Iterable[Path]) -> None:
+        """Files, and folders with what is in them, as the run's artefacts."""
+        self._try(lambda: self._keep(files))
 
-    def _open(self, run: Run) -> None:
-        folder = str(run.folder.path.resolve())
-        earlier = self._client.search_runs([self._experiment], f"tags.`{self._TAG}` = '{folder}'")
-        if run.first_epoch and earlier:
-            self._run_id = earlier[0].info.run_id
-            self._client.update_run(self._run_id, status="RUNNING")
+    def close(self, status: Status) -> None:
+        """End the run."""
+        self._try(lambda: self._client.set_terminated(self.run_id, self.STATES[status]))
+
+    def _open(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any], continued: bool) -> None:
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        earlier = self._client.search_runs([self._experiment], wanted) if continued else []
+        if earlier:
+            self.run_id = earlier[0].info.run_id
+            self._client.update_run(self.run_id, status="RUNNING")
             return
-        name, tags = run.folder.path.name, {self._TAG: folder}
-        self._run_id = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
-        for key, value in _flat(run.recipe.model_dump(mode="json")):
-            self._client.log_param(self._run_id, key, value)
+        self.run_id = self._client.create_run(self._experiment, run_name=name, tags=dict(tags)).info.run_id
+        for key, value in _flat(params):
+            self._client.log_param(self.run_id, key, value)
 
-    def _log(self, numbers: Mapping[str, float], epoch: int) -> None:
+    def _log(self, numbers: Mapping[str, float], step: int) -> None:
         for name, number in numbers.items():
-            self._client.log_metric(self._run_id, name, number, step=epoch)
+            self._client.log_metric(self.run_id, name, number, step=step)
 
-    def _close(self, status: Status, summary: Mapping[str, Any]) -> None:
-        if summary:
-            self._log({"label_resolution_miou": summary["miou"]}, summary["epochs"])
-        self._client.log_artifacts(self._run_id, str(self._folder.path))
-        self._client.set_terminated(self._run_id, self._STATES[status])
+    def _keep(self, files: Iterable[Path]) -> None:
+        for file in files:
+            if file.is_dir():
+                self._client.log_artifacts(self.run_id, str(file))
+            else:
+                self._client.log_artifact(self.run_id, str(file))
 
     def _try(self, call: Callable[[], None]) -> None:
         if not self._working:
@@ -146,6 +146,45 @@ class MLflowTracker(Observer):
         except (self._failure, OSError) as error:
             self._working = False
             _log.warning("MLflow failed and gets no more of this run; training goes on: %s", error)
+
+
+class MLflowTracker(MLflowReporter, Observer):
+    """Parameters, metrics of each epoch and the run folder's files at an MLflow server or store.
+
+    A resumed run continues its MLflow run.
+
+    Args:
+        uri: As :class:`MLflowReporter` takes it.
+        parent: Id of the MLflow run that this one is a child of.
+
+    Raises:
+        MissingExtraError, UsageError: As :class:`MLflowReporter`.
+    """
+
+    def __init__(self, uri: str, parent: str | None = None) -> None:
+        super().__init__(uri)
+        self._parent = {"mlflow.parentRunId": parent} if parent else {}
+
+    @override
+    def started(self, run: Run) -> None:
+        self._folder = run.folder.path
+        tags = {"edgeseg.run_folder": str(self._folder.resolve()), **self._parent}
+        self.open(
+            self._folder.name, tags, run.recipe.model_dump(mode="json"), continued=bool(run.first_epoch)
+        )
+
+    @override
+    def epoch_ended(self, row: EpochRow, best: bool) -> None:
+        self.log(_numbers(row), row.epoch)
+
+    @override
+    def ended(self, status: Status, summary: Mapping[str, Any]) -> None:
+        if self.run_id is None:
+            return
+        if summary:
+            self.log({"label_resolution_miou": summary["miou"]}, summary["epochs"])
+        self.keep([self._folder])
+        self.close(status)
 
 
 def _numbers(row: EpochRow) -> dict[str, float]:

@@ -12,11 +12,17 @@ from edgeseg import __version__
 from edgeseg.cli import (
     benchmark,
     benchmark_data,
+    benchmark_training,
+    compare,
     data,
+    data_preview,
     demo,
+    ensemble,
     evaluate,
     export,
+    import_weights,
     info,
+    models,
     predict,
     run,
     train,
@@ -37,14 +43,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train.train)
+app.add_typer(compare.app, name="compare")
 app.command()(evaluate.evaluate)
+app.command()(ensemble.ensemble)
 app.command()(export.export)
 app.command()(verify.verify)
+app.command()(import_weights.import_weights)
 app.command()(benchmark.benchmark)
+app.command("benchmark-training")(benchmark_training.benchmark_training)
 app.command()(predict.predict)
 app.command()(run.run)
+data.app.command("preview")(data_preview.preview)
 data.app.command("benchmark")(benchmark_data.benchmark_data)
 app.add_typer(data.app, name="data")
+app.command()(models.models)
 app.command()(info.info)
 app.command()(demo.demo)
 

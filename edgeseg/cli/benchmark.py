@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseg.cli.options import PrecisionOption, RuntimeOption
+
 if TYPE_CHECKING:
     from edgeseg.benchmarks.frames import FrameSet
     from edgeseg.benchmarks.measure import LabelledSplit
@@ -33,12 +35,8 @@ def benchmark(
     warmup: Annotated[int, typer.Option(help="Untimed frames per bundle before.")] = 50,
     threads: Annotated[int, typer.Option(help="Threads of the runtime and of OpenCV.")] = 2,
     cold_starts: Annotated[int, typer.Option(help="Processes started per bundle; the median counts.")] = 3,
-    runtime: Annotated[
-        str | None, typer.Option(help="Run all bundles with this; default: each bundle's first.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Run this model of each bundle; default: its first.")
-    ] = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
     max_latency_ms: Annotated[
         float | None,
         typer.Option(help="Exit 6, after writing everything, when a bundle's p99 of the whole path is more."),
@@ -135,8 +133,8 @@ def _draw(result: BenchmarkResult, folder: Path) -> None:
 
 def _show(result: BenchmarkResult) -> None:
     """The table for a terminal: fewer columns than in the files, so that it fits one."""
-    from edgeseg.benchmarks.markdown import points
     from edgeseg.cli.console import print_table
+    from edgeseg.tables import points
 
     header = ["bundle", "runtime", "p50", "p99", "p99.9", "max", "MiB", "start"]
     rows = []

@@ -77,13 +77,8 @@ def note(text: str | None) -> None:
         console.print(f"Note:    {text}", soft_wrap=True, markup=False)
 
 
-def percent(share: float | None) -> str:
-    """A share from 0 to 1 in points with one decimal; ``n/a`` where there is none."""
-    return "n/a" if share is None or share != share else f"{100 * share:.1f}"
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` to (height, width).
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """``HxW``, the value of an option, to (height, width).
 
     Raises:
         UsageError: It is something else.
@@ -91,7 +86,7 @@ def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d*)[xX×]([1-9]\d*)", text)
     if not match:
         raise UsageError(
-            "--size",
+            option,
             expected="HxW, for instance 256x512",
             found=repr(text),
             next_step="Correct it.",

@@ -18,7 +18,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_DATA_HELP = "camvid:PATH, cityscapes8|7|19:PATH, folder:PATH, synthetic, or the path of a data.yaml."
+_DATA_HELP = (
+    "camvid:PATH, camvid_road:PATH, cityscapes8|7|19:PATH, folder:PATH, synthetic, "
+    "or the path of a data.yaml."
+)
 Data = Annotated[str, typer.Option("--data", help=_DATA_HELP, metavar="DATA", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
@@ -144,8 +147,9 @@ def _report(data: str) -> CheckReport:
 
 def _print_shares(report: CheckReport) -> None:
     from edgeseg.cli import console
+    from edgeseg.tables import points
 
-    columns = [[console.percent(share) for share in split.shares()] for split in report.splits.values()]
+    columns = [[points(share) for share in split.shares()] for split in report.splits.values()]
     rows = _class_rows(report, columns)
     console.print_table("Share of pixels, %", ("class", *report.splits), rows)
 

@@ -25,6 +25,10 @@ def evaluate(
         typer.Option(help="Split to score.  [default: the one validated on; of a bundle, measured on]"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many images only.")] = None,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="Average with the mirrored image's prediction; .keras files only."),
+    ] = False,
     worst: Annotated[int, typer.Option(min=0, help="So many of the worst images are drawn.")] = 8,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/evaluate/NAME-SPLIT[-N].")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON document.")] = False,
@@ -38,7 +42,7 @@ def evaluate(
     from edgeseg.training.data import open_dataset
 
     _require_matplotlib()
-    model = _open(file)
+    model = _open(file, flip)
     dataset = open_dataset(_dataset_spec(data, model))
     require_same_classes(model.labels, dataset.labels, f"dataset {dataset.spec}")
     split = chosen_split(dataset, split, model.split, "val")
@@ -47,7 +51,7 @@ def evaluate(
     evaluation = score(model.predict, samples, model.labels, model.height, model.width)
     refuse_unlabelled(evaluation)
     scored = _Scored(file, split, model, dataset, evaluation, worst)
-    folder = _write(scored, out or Path("runs", "evaluate", f"{model.name}-{split}"))
+    folder = _write(scored, out or Path("runs", "evaluate", scored.name))
     if json:
         print_json(scored.summary())
     else:
@@ -57,7 +61,10 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Model:
-    """A Keras model or a bundle, as far as scoring it goes; ``data`` and ``split`` are its usual ones."""
+    """A Keras model or a bundle, as far as scoring it goes; ``data`` and ``split`` are its usual ones.
+
+    ``flip``: its predictions are means with those of the mirrored image.
+    """
 
     name: str
     predict: Predictor
@@ -67,6 +74,7 @@ class _Model:
     runtime: str
     data: str | None
     split: str | None
+    flip: bool = False
 
 
 def _require_matplotlib() -> None:
@@ -79,12 +87,22 @@ def _require_matplotlib() -> None:
         raise MissingExtraError.of("edgeseg evaluate", "matplotlib", "benchmark")
 
 
-def _open(file: Path) -> _Model:
-    bundle = file.is_dir() or file.suffix == ".edgeseg"
-    return _open_bundle(file) if bundle else _open_keras(file)
+def _open(file: Path, flip: bool) -> _Model:
+    if not (file.is_dir() or file.suffix == ".edgeseg"):
+        return _open_keras(file, flip)
+    if flip:
+        from edgeseg.errors import UsageError
+
+        raise UsageError(
+            "--flip",
+            expected="a .keras file, for what runs in the car is the bundle's graph as it is",
+            found=f"the bundle {file}",
+            next_step="Leave --flip out, or name the checkpoint that the bundle was exported from.",
+        )
+    return _open_bundle(file)
 
 
-def _open_keras(file: Path) -> _Model:
+def _open_keras(file: Path, flip: bool) -> _Model:
     from edgeseg.cli.training_half import training_half
     from edgeseg.errors import DataError
 
@@ -102,13 +120,14 @@ def _open_keras(file: Path) -> _Model:
     name = file.parent.parent.name if file.parent.name == "weights" else file.stem
     return _Model(
         name,
-        keras_predictor(model),
+        keras_predictor(model, flip=flip),
         info.label_set(),
         info.height,
         info.width,
         "keras",
-        info.dataset,
+        info.dataset or None,
         info.recipe.get("val_split"),
+        flip,
     )
 
 
@@ -155,6 +174,10 @@ class _Scored:
     evaluation: Evaluation
     worst: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.model.name}-{self.split}" + ("-flip" if self.model.flip else "")
+
     def summary(self) -> dict[str, Any]:
         return {
             "file": str(self.file),
@@ -162,6 +185,7 @@ class _Scored:
             "dataset": self.dataset.spec,
             "split": self.split,
             "size": [self.model.height, self.model.width],
+            "flip": self.model.flip,
             **self.evaluation.to_dict(self.model.labels),
             "worst_images": [{"name": i.name, "miou": i.miou} for i in self.evaluation.worst(self.worst)],
         }
@@ -206,7 +230,8 @@ def _draw_worst(scored: _Scored, path: Path) -> None:
 
 
 def _show(scored: _Scored) -> None:
-    from edgeseg.cli.console import console, percent, print_table
+    from edgeseg.cli.console import console, print_table
+    from edgeseg.tables import points
 
     evaluation, names = scored.evaluation, scored.model.labels.names
     at_label, at_model = evaluation.label_scores, evaluation.model_scores
@@ -216,7 +241,7 @@ def _show(scored: _Scored) -> None:
         [
             [
                 name,
-                *(percent(s[i]) for s in (at_label.iou, at_label.dice, at_label.precision, at_label.recall)),
+                *(points(s[i]) for s in (at_label.iou, at_label.dice, at_label.precision, at_label.recall)),
             ]
             for i, name in enumerate(names)
         ],
@@ -225,7 +250,7 @@ def _show(scored: _Scored) -> None:
         "All classes",
         ["", "label resolution", "model resolution"],
         [
-            [name, percent(getattr(at_label, key)), percent(getattr(at_model, key))]
+            [name, points(getattr(at_label, key)), points(getattr(at_model, key))]
             for name, key in (
                 ("mIoU", "miou"),
                 ("mean Dice", "mean_dice"),

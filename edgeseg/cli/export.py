@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseg.cli.options import PixelScaleOption
 from edgeseg.export import defaults
 
 if TYPE_CHECKING:
@@ -49,12 +50,17 @@ def export(
         str | None,
         typer.Option(help="The bundle's name, where --out is a folder.  [default: MODEL-TARGET-PRECISION]"),
     ] = None,
+    pixel_scale: PixelScaleOption = None,
+    size: Annotated[
+        str | None, typer.Option(help="Input size, HxW, where another package's model leaves it open.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Convert a model for its target, and prove on real images that nothing was lost."""
     import shlex
 
-    from edgeseg.cli.console import console, done, print_json, progress_bar
+    from edgeseg.cli.console import console, done, parse_size, print_json, progress_bar
+    from edgeseg.export.foreign import Foreign
     from edgeseg.export.pipeline import export_model
     from edgeseg.export.plan import ExportOptions
 
@@ -69,6 +75,7 @@ def export(
         calibration_samples=calibration_samples,
         out=out,
         name=name,
+        foreign=Foreign(pixel_scale, parse_size(size) if size else None),
     )
     result = export_model(checkpoint, data, options, progress_bar)
     if json_:
@@ -78,11 +85,14 @@ def export(
     for note in [*result.notes, result.manifest.build.note]:
         if note:
             console.print(f"Note:    {note}", markup=False, soft_wrap=True)
-    done(result.path, shlex.join(["edgeseg", "verify", str(result.path), "--against", str(checkpoint)]))
+    verify = ["edgeseg", "verify", str(result.path), "--against", str(checkpoint)]
+    verify += ["--data", str(data), "--pixel-scale", pixel_scale] if pixel_scale else []
+    done(result.path, shlex.join(verify))
 
 
 def _print(manifest: Manifest) -> None:
-    from edgeseg.cli.console import percent, print_table
+    from edgeseg.cli.console import print_table
+    from edgeseg.tables import points
 
     sizes = {member.file: member.size for member in manifest.members}
     rows = [
@@ -90,8 +100,8 @@ def _print(manifest: Manifest) -> None:
             model.file,
             f"{sizes[model.file] / 1e6:.2f}",
             f"{100 * model.parity.agreement:.3f}",
-            percent(model.parity.keras_miou),
-            percent(model.parity.miou),
+            points(model.parity.keras_miou),
+            points(model.parity.miou),
             f"{model.parity.drop_points:+.2f}",
             _worst_class(model.parity),
         )

@@ -18,6 +18,7 @@ _PACKAGES = {
     "albumentations": "train",
     "onnx": "export",
     "tf2onnx": "export",
+    "keras-hub": "segformer",
     "mlflow": "mlflow",
 }
 _SAME_AS = {"tensorflow": ("tensorflow-cpu",), "opencv-python-headless": ("opencv-python",)}

@@ -14,6 +14,14 @@ RuntimeOption = Annotated[
 PrecisionOption = Annotated[
     str | None, typer.Option(help="Which of the bundle's models to run.  [default: its first]")
 ]
+PixelScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Only for a model of another package: how its training scaled pixels, "
+        "for instance imagenet, minus1to1, 0to1 or none.",
+        metavar="NAME",
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Threads of one inference.  [default: all cores, at most 4]")
 ]

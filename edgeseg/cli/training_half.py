@@ -46,7 +46,11 @@ def _find_devices() -> None:
     """TensorFlow looks for a GPU when it is first asked, and complains at length where there is none."""
     import keras
 
-    keras.distribution.list_devices("gpu")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # The physical ones: to ask for the logical ones is to settle that there are no other machines.
+        tf.config.list_physical_devices("GPU")
 
 
 @contextmanager

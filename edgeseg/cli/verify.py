@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseg.cli.options import PixelScaleOption
+
 if TYPE_CHECKING:
     from edgeseg.export.verify import Check
 
@@ -32,6 +34,7 @@ def verify(
         float | None,
         typer.Option(help="Points of mIoU that may be lost.  [default: what the export allowed]"),
     ] = None,
+    pixel_scale: PixelScaleOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check files and hashes, the graph, the golden frames, and on request parity and accuracy."""
@@ -41,7 +44,7 @@ def verify(
     from edgeseg.export.verify import VerifyOptions, verify_bundle
 
     checks: list[Check] = []
-    options = VerifyOptions(against, data, max_drop, split, samples)
+    options = VerifyOptions(against, data, max_drop, split, samples, pixel_scale)
     try:
         verify_bundle(bundle, options, checks.append, progress_bar)
     finally:

@@ -14,10 +14,9 @@ _BINS = math.ceil(math.log(_LARGEST_MS / _SMALLEST_MS, _STEP)) + 1
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Milliseconds: percentiles to within 1 %, mean and maximum exact. All 0 where nothing was counted."""
+class Percentiles:
+    """What every series of times comes down to, in milliseconds."""
 
-    count: int
     mean: float
     p50: float
     p90: float
@@ -26,7 +25,15 @@ class Summary:
     max: float
 
     def to_dict(self) -> dict[str, float]:
+        """Plain JSON values, rounded to a microsecond."""
         return {name.replace("p999", "p99.9"): round(value, 3) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Summary(Percentiles):
+    """Percentiles to within 1 %, mean and maximum exact. All 0 where nothing was counted."""
+
+    count: int
 
 
 class Durations:
@@ -47,7 +54,7 @@ class Durations:
         count = int(self._bins.sum())
         mean = self._sum / count if count else 0.0
         p50, p90, p99, p999 = (self._percentile(percent) for percent in (50, 90, 99, 99.9))
-        return Summary(count, mean, p50, p90, p99, p999, self._max)
+        return Summary(mean, p50, p90, p99, p999, self._max, count)
 
     def _percentile(self, percent: float) -> float:
         """The smallest value that at least ``percent`` of the values do not exceed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -71,6 +72,51 @@ class Port:
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {list(self.shape)}"
+
+
+class LoadedModel(ABC):
+    """What the model of every runtime does around the runtime's own call: a :class:`Runtime` in the making.
+
+    Args:
+        source: The model file, for messages.
+        manifest: What the model must fit.
+        inputs, outputs: What the runtime says of it.
+        threads: On how many it runs.
+
+    Raises:
+        BundleError: Its inputs and outputs are not the manifest's.
+    """
+
+    name: str
+    failures: tuple[type[Exception], ...]
+    """What the runtime raises where it fails on a frame."""
+
+    def __init__(
+        self, source: str, manifest: Manifest, inputs: Sequence[Port], outputs: Sequence[Port], threads: int
+    ) -> None:
+        self.threads = threads
+        self.order = check_ports(source, manifest, inputs, outputs)
+        """Of the outputs: mask, confidence."""
+        self._source, self._kind = source, manifest.output.kind
+        self._shape = inputs[0].shape[1:]
+        self._closed = False
+
+    def infer(self, image: npt.NDArray[np.uint8]) -> RawOutput:
+        check_image(image, self._shape)
+        if self._closed:
+            raise failed(self._source, RuntimeError("the model is closed"))
+        try:
+            arrays = self.run(image[np.newaxis])
+        except self.failures as error:
+            raise failed(self._source, error) from error
+        return raw_output(self._kind, arrays)
+
+    def close(self) -> None:
+        self._closed = True
+
+    @abstractmethod
+    def run(self, batch: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[Any]]:
+        """The outputs of one frame ``[1, H, W, 3]``, in ``order``; the next call must leave them alone."""
 
 
 def installed_version(*packages: str) -> str | None:

@@ -10,15 +10,7 @@ import numpy.typing as npt
 
 from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.errors import BundleError, MissingExtraError, UnsafeModelError
-from edgeseg.runtimes.base import (
-    Port,
-    RawOutput,
-    check_image,
-    check_ports,
-    failed,
-    installed_version,
-    raw_output,
-)
+from edgeseg.runtimes.base import LoadedModel, Port, installed_version
 
 
 class LiteRT:
@@ -51,36 +43,27 @@ class LiteRT:
         return LiteRTModel(source, bundle, interpreter, threads)
 
 
-class LiteRTModel:
+class LiteRTModel(LoadedModel):
     """A ``.tflite`` model that is ready to run; made by :meth:`LiteRT.load`."""
 
     name = "litert"
+    failures = (ValueError, RuntimeError)
 
     def __init__(self, source: str, bundle: Bundle, interpreter: Any, threads: int) -> None:
-        self.threads = threads
-        self._source = source
-        self._interpreter = interpreter
-        self._kind = bundle.manifest.output.kind
         inputs, outputs = interpreter.get_input_details(), _outputs(interpreter)
-        order = check_ports(source, bundle.manifest, [_port(d) for d in inputs], [_port(d) for d in outputs])
+        super().__init__(source, bundle.manifest, _ports(inputs), _ports(outputs), threads)
+        self._interpreter = interpreter
         self._input = inputs[0]["index"]
-        self._outputs = [outputs[i]["index"] for i in order]
-        self._shape = tuple(int(n) for n in inputs[0]["shape"][1:])
+        self._outputs = [outputs[i]["index"] for i in self.order]
 
-    def infer(self, image: npt.NDArray[np.uint8]) -> RawOutput:
-        check_image(image, self._shape)
-        if self._interpreter is None:
-            raise failed(self._source, RuntimeError("the model is closed"))
-        try:
-            self._interpreter.set_tensor(self._input, image[np.newaxis])
-            self._interpreter.invoke()
-            # get_tensor copies: the arrays outlive the next call.
-            arrays = [self._interpreter.get_tensor(index) for index in self._outputs]
-        except (ValueError, RuntimeError) as error:
-            raise failed(self._source, error) from error
-        return raw_output(self._kind, arrays)
+    def run(self, batch: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+        self._interpreter.set_tensor(self._input, batch)
+        self._interpreter.invoke()
+        # get_tensor copies: the arrays outlive the next call.
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
 
     def close(self) -> None:
+        super().close()
         self._interpreter = None
 
 
@@ -121,8 +104,10 @@ def _outputs(interpreter: Any) -> list[dict[str, Any]]:
     return [{**detail, "name": name} for name, detail in sorted(named.items())]
 
 
-def _port(detail: dict[str, Any]) -> Port:
-    return Port(str(detail["name"]), np.dtype(detail["dtype"]).name, tuple(int(n) for n in detail["shape"]))
+def _ports(details: list[dict[str, Any]]) -> list[Port]:
+    return [
+        Port(str(d["name"]), np.dtype(d["dtype"]).name, tuple(int(n) for n in d["shape"])) for d in details
+    ]
 
 
 def _verified(bundle: Bundle, runtime: str) -> str:

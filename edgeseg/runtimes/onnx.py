@@ -9,15 +9,7 @@ import numpy.typing as npt
 
 from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.errors import BundleError, MissingExtraError, UnsafeModelError
-from edgeseg.runtimes.base import (
-    Port,
-    RawOutput,
-    check_image,
-    check_ports,
-    failed,
-    installed_version,
-    raw_output,
-)
+from edgeseg.runtimes.base import LoadedModel, Port, installed_version
 from edgeseg.runtimes.onnx_wire import has_external_data
 
 _ERRORS_ONLY = 3
@@ -52,34 +44,26 @@ class OnnxRuntime:
         return OnnxModel(source, bundle, session, threads)
 
 
-class OnnxModel:
+class OnnxModel(LoadedModel):
     """An ``.onnx`` model that is ready to run; made by :meth:`OnnxRuntime.load`."""
 
     name = "onnx"
+    failures = (Exception,)  # its errors share no base class below Exception
 
     def __init__(self, source: str, bundle: Bundle, session: Any, threads: int) -> None:
-        self.threads = threads
-        self._source = source
-        self._session = session
-        self._kind = bundle.manifest.output.kind
         inputs = [_port(node) for node in session.get_inputs()]
         outputs = [_port(node) for node in session.get_outputs()]
-        order = check_ports(source, bundle.manifest, inputs, outputs)
+        super().__init__(source, bundle.manifest, inputs, outputs, threads)
+        self._session = session
         self._input = inputs[0].name
-        self._outputs = [outputs[i].name for i in order]
-        self._shape = inputs[0].shape[1:]
+        self._outputs = [outputs[i].name for i in self.order]
 
-    def infer(self, image: npt.NDArray[np.uint8]) -> RawOutput:
-        check_image(image, self._shape)
-        if self._session is None:
-            raise failed(self._source, RuntimeError("the model is closed"))
-        try:
-            arrays = self._session.run(self._outputs, {self._input: image[np.newaxis]})
-        except Exception as error:  # its errors share no base class below Exception
-            raise failed(self._source, error) from error
-        return raw_output(self._kind, arrays)
+    def run(self, batch: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+        arrays: list[npt.NDArray[Any]] = self._session.run(self._outputs, {self._input: batch})
+        return arrays
 
     def close(self) -> None:
+        super().close()
         self._session = None
 
 

@@ -24,7 +24,7 @@ def test_percentiles_are_numpys_to_one_percent(count: int) -> None:
 
 
 def test_of_nothing_everything_is_zero() -> None:
-    assert Durations().summary() == Summary(0, 0, 0, 0, 0, 0, 0)
+    assert Durations().summary() == Summary(mean=0, p50=0, p90=0, p99=0, p999=0, max=0, count=0)
 
 
 def test_values_outside_the_range_are_kept_in_it() -> None:

@@ -50,6 +50,11 @@ def test_the_next_command_can_be_pasted(evaluate, exported, tmp_path) -> None:
     assert f"edgeseg benchmark '{bundle}' --data" in err
 
 
+def test_flips_are_for_keras_files_alone(evaluate, exported) -> None:
+    code, _, err = evaluate(exported("x86", "fp32").path, "--flip")
+    assert (code, "--flip: expected a .keras file" in err) == (2, True)
+
+
 def test_a_bundle_that_is_not_there_is_no_keras_file(evaluate) -> None:
     code, _, err = evaluate("typo.edgeseg")
     assert (code, "typo.edgeseg" in err) == (8, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from edgeseg.training.checkpoint import load_trainable, save_checkpoint
 from edgeseg.training.comparison.outcome import Outcome
 from edgeseg.training.comparison.plan import Comparison, PlannedRun, plan_comparison
 from edgeseg.training.comparison.proof import check_trained_as_planned
-from edgeseg.training.comparison.run import run_comparison
+from edgeseg.training.comparison.run import Report, run_comparison
 from edgeseg.training.comparison.tracking import MLflowComparison
+from edgeseg.training.comparison.trial import check_recipes, train_run
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.augment import AugmentConfig
 from edgeseg.training.data.loader import BatchLoader
@@ -71,8 +72,16 @@ class Interrupt(Observer):
             raise KeyboardInterrupt
 
 
+ObserversOf = Callable[[PlannedRun], Sequence[Observer]]
+
+
 def ignored(outcomes: Sequence[Outcome]) -> None:
     """A report that nobody reads."""
+
+
+def compare(comparison: Comparison, observers: ObserversOf, report: Report) -> list[Outcome]:
+    """All runs in this process, each with its observers."""
+    return run_comparison(comparison, check_recipes, lambda run: train_run(run, observers(run)), report)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +101,7 @@ def compared(base: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Compared
     """Two losses with two seeds, in one go."""
     comparison = plan_comparison("loss", base, LOSSES, [1, 2], tmp_path_factory.mktemp("compare") / "out")
     watches = Watches()
-    return comparison, watches, run_comparison(comparison, watches, ignored)
+    return comparison, watches, compare(comparison, watches, ignored)
 
 
 def copied(compared: Compared, to: Path, *runs: str) -> Comparison:
@@ -151,7 +160,7 @@ def test_a_run_after_others_is_what_it_is_alone(compared: Compared, tmp_path: Pa
 
 def test_nothing_is_trained_twice(compared: Compared) -> None:
     watches, reports = Watches(), []
-    again = run_comparison(compared[0], watches, reports.append)
+    again = compare(compared[0], watches, reports.append)
     assert not watches.of
     assert again == compared[2]
     assert [len(report) for report in reports] == [4]
@@ -163,7 +172,7 @@ def test_more_losses_and_seeds_keep_what_is_there(compared: Compared, tmp_path: 
     copied(compared, tmp_path, *names)
     more = plan_comparison("loss", compared[0].base, [*LOSSES, "iou"], [1], tmp_path)
     watches = Watches()
-    outcomes = run_comparison(more, watches, ignored)
+    outcomes = compare(more, watches, ignored)
     assert list(watches.of) == ["iou-seed1"]
     assert [outcome.run.variant for outcome in outcomes] == ["dice", "cross_entropy", "iou"]
 
@@ -173,7 +182,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(compared: Compared, tmp_
     comparison = copied(compared, tmp_path, "dice-seed1")
     reports: list[list[str]] = []
     with pytest.raises(KeyboardInterrupt):
-        run_comparison(
+        compare(
             comparison, lambda run: [Interrupt()], lambda done: reports.append([o.run.name for o in done])
         )
     assert reports == [["dice-seed1"]], "what is finished is reported"
@@ -182,7 +191,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(compared: Compared, tmp_
     (tmp_path / "runs/cross_entropy-seed2").mkdir()
 
     watches = Watches()
-    outcomes = run_comparison(comparison, watches, ignored)
+    outcomes = compare(comparison, watches, ignored)
     assert list(watches.of) == ["cross_entropy-seed1", "cross_entropy-seed2"]
     continued, fresh = (watch.run for watch in watches.of.values())
     assert continued is not None
@@ -197,7 +206,7 @@ def test_a_run_that_was_cut_off_after_its_summary_is_only_checked(compared: Comp
     comparison = copied(compared, tmp_path, *names)
     (tmp_path / "runs/dice-seed1/outcome.json").unlink()
     watches = Watches()
-    outcomes = run_comparison(comparison, watches, ignored)
+    outcomes = compare(comparison, watches, ignored)
     assert watches.of["dice-seed1"].run is None
     assert outcomes[0].miou == compared[2][0].miou
 
@@ -207,7 +216,7 @@ def test_another_recipe_in_the_same_folder_is_refused(compared: Compared, tmp_pa
     changed = compared[0].base.model_copy(update={"epochs": 5, "workers": 2})
     plan = plan_comparison("loss", changed, ["dice"], [1], tmp_path)
     with pytest.raises(UsageError, match=r"recipe of dice-seed1: epochs was 2 and is 5 now\. Name another"):
-        run_comparison(plan, Watches(), ignored)
+        compare(plan, Watches(), ignored)
 
 
 @pytest.mark.parametrize(
@@ -223,14 +232,14 @@ def test_a_folder_of_another_comparison_is_refused(
     plan = plan_comparison("loss", base, ["iou"], [1], tmp_path)
     plan.document.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(UsageError, match=found):
-        run_comparison(plan, Watches(), ignored)
+        compare(plan, Watches(), ignored)
 
 
 def test_a_damaged_document_is_said(base: Recipe, tmp_path: Path) -> None:
     plan = plan_comparison("loss", base, ["iou"], [1], tmp_path)
     plan.document.write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"comparison\.json.*made anew"):
-        run_comparison(plan, Watches(), ignored)
+        compare(plan, Watches(), ignored)
 
 
 @pytest.mark.heavy
@@ -239,14 +248,14 @@ def test_a_run_that_diverges_is_a_row(base: Recipe, tmp_path: Path) -> None:
     plan = plan_comparison("loss", base, ["dice"], [1], tmp_path, {**wild, "dice": {"epochs": "1"}})
     plan = replace(plan, runs=plan.runs[::-1])
     watches = Watches()
-    failed, well = run_comparison(plan, watches, ignored)
+    failed, well = compare(plan, watches, ignored)
     assert failed.failure is not None
     assert "finite" in failed.failure
     assert failed.miou is None
     assert well.miou is not None
     assert list(watches.of) == ["wild-seed1", "dice-seed1"], "it did not end the comparison"
     again = Watches()
-    assert run_comparison(plan, again, ignored) == [failed, well]
+    assert compare(plan, again, ignored) == [failed, well]
     assert not again.of, "and it is not tried again"
 
 
@@ -256,7 +265,7 @@ def test_runs_that_are_all_compiled_with_one_loss_are_found(
 ) -> None:
     monkeypatch.setattr(compilation, "NamedLoss", lambda name, *rest, **options: NamedLoss("dice", *rest))
     plan = plan_comparison("loss", base, LOSSES, [1], tmp_path)
-    honest, other = run_comparison(plan, Watches(), ignored)
+    honest, other = compare(plan, Watches(), ignored)
     assert honest.failure is None
     assert other.miou is None
     assert other.failure is not None
@@ -293,7 +302,7 @@ def test_files_that_say_another_loss_are_refused(
 def test_a_setting_that_one_loss_has_not_is_refused_before_any_run(base: Recipe, tmp_path: Path) -> None:
     plan = plan_comparison("loss", base, LOSSES, [1], tmp_path / "out", {"dice": {"loss_options.gamma": "2"}})
     with pytest.raises(UsageError, match="loss_options of dice"):
-        run_comparison(plan, Watches(), ignored)
+        compare(plan, Watches(), ignored)
     assert not (tmp_path / "out").exists()
 
 
@@ -343,15 +352,17 @@ def test_mlflow_has_a_parent_with_the_tables_and_a_child_for_each_run(base: Reci
     table = tmp_path / "comparison.md"
     table.write_text("# a table", encoding="utf-8")
 
-    def compare(*more: Observer) -> None:
+    def compare_once(*more: Observer) -> None:
         with MLflowComparison(uri, plan) as parent:
-            run_comparison(
-                plan, lambda run: [parent.child(), *more], lambda done: parent.reported(done, [table])
+            compare(
+                plan,
+                lambda run: [MLflowTracker(uri, parent.run_id), *more],
+                lambda outcomes: parent.reported(outcomes, [table]),
             )
 
     with pytest.raises(KeyboardInterrupt):
-        compare(Interrupt())
-    compare()
+        compare_once(Interrupt())
+    compare_once()
     experiment = client.get_experiment_by_name(MLflowTracker.EXPERIMENT)
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert set(runs) == {"out", "dice-seed1", "cross_entropy-seed1"}

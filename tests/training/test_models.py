@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,6 @@ from keras import layers
 
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.training.models import MODELS, build_model, model_options, unet_mini_source
-from edgeseg.training.models.unet_efficientnetb3 import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models_cases import CASES, every_case
 
 CLASSES = 5
@@ -99,7 +97,12 @@ def test_unknown_model_lists_the_known() -> None:
 
 
 def test_options_are_those_of_the_build_function() -> None:
-    assert model_options("unet_mini") == {"channels": 32, "momentum": 0.9, "upsampling": "transpose"}
+    assert model_options("unet_mini") == {
+        "channels": 32,
+        "momentum": 0.9,
+        "upsampling": "transpose",
+        "input_channels": 3,
+    }
     assert model_options("unet_mini_source") == {}
 
 
@@ -166,49 +169,6 @@ def test_efficientnet_decoder_and_skips(built: Built) -> None:
     assert skips == [(4, 4, 816), (8, 8, 288), (16, 16, 192), (32, 32, 144)]
 
 
-def test_efficientnet_weights_from_a_file_see_what_imagenets_see(tmp_path: Path) -> None:
-    """keras.applications scales by 1/√deviation for ``imagenet`` alone; a file of them needs it too."""
-    encoder = keras.applications.EfficientNetB3(include_top=False, weights=None, input_shape=(64, 64, 3))
-    normalise = next(layer for layer in encoder.layers if isinstance(layer, layers.Normalization))
-    normalise.set_weights([np.array(IMAGENET_MEAN), np.array(IMAGENET_DEVIATION) ** 2, np.array(1)])
-    path = tmp_path / "encoder.weights.h5"
-    encoder.save_weights(path)
-    model = build_model("unet_efficientnetb3", CLASSES, 64, 64, encoder_weights=str(path))
-    seen = keras.Model(model.input, model.get_layer("stem_conv_pad").input)
-    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
-    scaled = (image / 255 - IMAGENET_MEAN) / IMAGENET_DEVIATION / np.sqrt(IMAGENET_DEVIATION)
-    assert np.allclose(seen(image), scaled, atol=1e-4)
-    kernel = encoder.get_layer("stem_conv").get_weights()[0]
-    assert np.array_equal(model.get_layer("stem_conv").get_weights()[0], kernel)
-
-
-def test_efficientnet_weights_that_are_missing_or_of_another_network(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no file at"):
-        build_model("unet_efficientnetb3", CLASSES, 64, 64, encoder_weights=str(tmp_path / "none.h5"))
-    broken = tmp_path / "broken.weights.h5"
-    broken.write_bytes(b"not HDF5")
-    with pytest.raises(UsageError, match="EfficientNetB3 without its top"):
-        build_model("unet_efficientnetb3", CLASSES, 64, 64, encoder_weights=str(broken))
-
-
-def test_efficientnet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(**_: Any) -> keras.Model:
-        raise Exception(
-            "URL fetch failure on https://example.org: unreachable"
-        )  # as keras.utils.get_file does
-
-    monkeypatch.setattr(keras.applications, "EfficientNetB3", offline)
-    with pytest.raises(UsageError, match=r"URL fetch failure.*--encoder-weights PATH.*none"):
-        build_model("unet_efficientnetb3", CLASSES, 64, 64)
-
-
-def test_scale_constants_are_those_of_keras() -> None:
-    from keras.src.applications.efficientnet import IMAGENET_STDDEV_RGB
-
-    assert tuple(IMAGENET_STDDEV_RGB) == IMAGENET_DEVIATION
-    assert math.isclose(sum(IMAGENET_MEAN), 1.347)
-
-
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -218,7 +178,10 @@ def test_scale_constants_are_those_of_keras() -> None:
         ("unet_mini", {"momentum": 1.0}, "momentum.*less than 1, found 1.0"),
         ("unet_mini", {"momentum": "high"}, "momentum"),
         ("unet_mini", {"upsampling": ["transpose"]}, "upsampling"),
-        ("unet_efficientnetb3", {"decoder": [64, 32, 16]}, "decoder: expected 5 whole numbers"),
+        ("unet_mini", {"input_channels": 2}, r"input_channels: expected 1 \(grey\) or 3"),
+        ("attention_unet", {"channels": 0}, "channels"),
+        ("attention_unet", {"depth": 5}, "depth"),
+        ("unet_efficientnetb3", {"decoder": [64]}, "decoder: expected 2 to 5 whole numbers"),
         ("unet_efficientnetb3", {"decoder": [64, 32, 16, 8, 0]}, "decoder"),
         ("unet_efficientnetb3", {"decoder": 64}, "decoder"),
         ("unet_efficientnetb3", {"encoder_weights": 3}, "encoder_weights"),

@@ -44,7 +44,7 @@ def attention(x: Any) -> Any:
         (layers.Conv2DTranspose(4, 3, strides=2, padding="same"), (8, 6, 5), 8 * 6 * 5 * 4 * 9),
         (layers.Dense(7), (5,), 5 * 7),
         (layers.Dense(7), (8, 6, 5), 8 * 6 * 5 * 7),
-        (layers.EinsumDense("...c,cd->...d", (8, 6, 7)), (8, 6, 5), 8 * 6 * 5 * 7),
+        (layers.EinsumDense("...c,cd->...d", 7), (8, 6, 5), 8 * 6 * 5 * 7),
         (lambda x: ops.einsum("bqc,bkc->bqk", x, x), (9, 5), 9 * 9 * 5),
         (lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))), (9, 5), 9 * 9 * 5),
         # Three projections in and one out of 2 heads of 3 channels, then 9 × 9 products twice per head.
@@ -78,3 +78,10 @@ def test_a_model_without_a_static_size_is_refused() -> None:
     image = keras.Input((None, None, 3))
     with pytest.raises(UsageError, match="static size"):
         macs(keras.Model(image, layers.Conv2D(4, 3)(image)))
+
+
+@pytest.mark.heavy
+def test_segformer_b0_is_as_published() -> None:
+    """Xie et al., https://arxiv.org/abs/2105.15203, table 1: 8.4 thousand million at 512×512, 150 classes."""
+    pytest.importorskip("keras_hub")
+    assert macs(build_model("segformer_b0", 150, 512, 512)) == pytest.approx(8.4e9, rel=0.005)

@@ -172,8 +172,20 @@ def test_what_is_kept_are_the_moving_averages(windows: tuple[RunFolder, Recipe],
     averages.set_weights(trained.get_weights())
     assert not np.allclose(averages.get_weights()[0], kept.get_weights()[0], atol=1e-5)
     trained.optimizer.finalize_variable_values(averages.trainable_variables)
-    for a, b in zip(averages.get_weights(), kept.get_weights(), strict=True):
+    for a, b in zip(averages.trainable_variables, kept.trainable_variables, strict=True):
         assert np.allclose(a, b, atol=1e-6)
+
+
+def test_the_averages_of_averaged_weights_are_of_the_features_they_make(
+    windows: tuple[RunFolder, Recipe],
+) -> None:
+    """Not of those that the unaveraged weights made, from the windows that were trained on."""
+    folder, recipe = windows
+    kept = load_trainable(folder.best)
+    split = prepare(open_dataset(recipe.data), "train", *recipe.size)
+    norm = next(layer for layer in kept.layers if isinstance(layer, keras.layers.BatchNormalization))
+    features = ops.convert_to_numpy(keras.Model(kept.inputs, norm.input)(split.images))
+    assert np.allclose(norm.moving_mean, features.mean(axis=(0, 1, 2)), atol=1e-4)
 
 
 def test_the_moving_average_is_the_formulas(tiny_recipe: Any, cached: CachedSplit) -> None:
@@ -243,3 +255,20 @@ def load_with_optimizer(path: Path, recipe: Recipe) -> Any:
     make_trainee(trained, recipe, split)
     trained.load_weights(path)
     return trained.optimizer.iterations
+
+
+def test_what_the_weights_froze_stays_frozen_in_the_twin(cached: CachedSplit, tmp_path: Path) -> None:
+    """The twin is built without the file; its trainable variables must be those of the network."""
+    start = Recipe(data="x", size=(64, 64), model="edge", model_options={"encoder_batchnorm": "trained"})
+    path = tmp_path / "encoder.weights.h5"
+    keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(
+        path
+    )
+    recipe = start.model_copy(update={"model_options": {"encoder_weights": str(path)}})
+    for one, frozen in ((recipe, True), (start.model_copy(update={"model_options": {}}), False)):
+        made, twin = new_network(one, cached.labels), empty_network(one, cached.labels, (64, 96))
+        assert [v.shape for v in made.trainable_variables] == [v.shape for v in twin.trainable_variables]
+        norms = [
+            x for x in made.get_layer("encoder").layers if isinstance(x, keras.layers.BatchNormalization)
+        ]
+        assert all(norm.trainable != frozen for norm in norms)

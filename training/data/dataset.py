@@ -13,7 +13,7 @@ from edgeseg.errors import DataError
 from edgeseg.evaluation import Sample
 from edgeseg.labels import LabelSet, Mask
 from edgeseg.resize import Image
-from edgeseg.training.data.images import read_image_file, read_mask_file
+from edgeseg.training.data.images import opened, read_image_file, read_mask_file
 
 Severity = Literal["error", "warning"]
 
@@ -175,20 +175,12 @@ def _file(path: Path | None, item: Item, what: str) -> Path:
 
 
 def _ends(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            head = file.read(_BLOCK)
-            file.seek(max(size - _BLOCK, 0))
-            return hashlib.sha256(str(size).encode() + head + file.read(_BLOCK)).digest()
-    except OSError as error:
-        raise DataError(
-            path,
-            expected="a file that can be read",
-            found=error.strerror or str(error),
-            next_step="Run 'edgeseg data check' to list every such file.",
-        ) from error
+    with opened(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        head = file.read(_BLOCK)
+        file.seek(max(size - _BLOCK, 0))
+        return hashlib.sha256(str(size).encode() + head + file.read(_BLOCK)).digest()
 
 
 def _mapping(labels: LabelSet) -> bytes:

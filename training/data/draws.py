@@ -1,7 +1,8 @@
 """What an epoch's augmentation will be, drawn beforehand: a few numbers for each image.
 
 The host draws them and the device applies them (:mod:`edgeseg.training.device_augment`), so they are the same
-on every backend, and after a resume. They are distributed as :class:`edgeseg.training.data.augment.Augmenter`'s.
+on every backend, and after a resume. They are distributed as those of
+:class:`edgeseg.training.data.augment.Augmenter`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def draw_epoch(
         hue=_float32(tinted * rng.uniform(-config.hue, config.hue, count) / 180),
         saturation=_float32(tinted * rng.uniform(-config.saturation, config.saturation, count) / 255),
         blur=_blur_weights(config, count, rng),
-        noise=_float32(_chosen(config.noise, count, rng) * 255 * rng.uniform(_FEWEST_NOISE, _MOST_NOISE, count)),
+        noise=_float32(
+            _chosen(config.noise, count, rng) * 255 * rng.uniform(_FEWEST_NOISE, _MOST_NOISE, count)
+        ),
         place=_float32(rng.integers(0, noise_store, count)),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -71,9 +73,16 @@ def is_image_file(path: Path) -> bool:
     return True
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file of a dataset, to be read in the block.
+
+    Raises:
+        DataError: It cannot be opened, or not be read.
+    """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise DataError(
             path,
@@ -81,6 +90,11 @@ def _read_bytes(path: Path) -> bytes:
             found=error.strerror or str(error),
             next_step="Run 'edgeseg data check' to list every such file.",
         ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    with opened(path) as file:
+        return file.read()
 
 
 def _decode(data: bytes, flags: int, path: Path) -> npt.NDArray[Any]:

@@ -35,7 +35,8 @@ class BatchLoader:
         shuffle: Another order in each epoch, or always the split's own.
         workers: Processes that augment; 0 does it in the calling thread.
         drop_remainder: Leave out a last batch that is not full.
-        part: ``(number, of)``: make only that part of each batch, where several machines share it.
+        part: ``(first, count, of)``: of each batch in ``of`` parts make only ``count``, from ``first`` on:
+            machines share it. A batch of fewer images than parts is made whole.
 
     Raises:
         UsageError: The batch size is not positive, no batch can be filled, or the crop is larger than the
@@ -54,7 +55,7 @@ class BatchLoader:
         shuffle: bool = False,
         workers: int = 0,
         drop_remainder: bool = False,
-        part: tuple[int, int] = (0, 1),
+        part: tuple[int, int, int] = (0, 1, 1),
     ) -> None:
         _check_batch_size(batch_size, len(cached), drop_remainder)
         check_crop(crop, *cached.masks.shape[1:])
@@ -97,8 +98,8 @@ class BatchLoader:
         """Which items of the split are in a batch, or in this loader's part of it."""
         order = _order(self.seed, epoch, len(self.cached), self.shuffle)
         whole = order[index * self.batch_size : (index + 1) * self.batch_size]
-        number, of = self.part
-        return np.array_split(whole, of)[number]
+        first, count, of = self.part
+        return whole if len(whole) < of else np.concatenate(np.array_split(whole, of)[first : first + count])
 
     def close(self) -> None:
         """End the worker processes; calling twice is harmless. Later batches are made by the caller."""
@@ -113,7 +114,7 @@ class BatchLoader:
         self.close()
 
     def _plain(self, epoch: int, index: int) -> Batch:
-        if not self.shuffle and self.part == (0, 1):
+        if not self.shuffle and self.part == (0, 1, 1):
             part = slice(index * self.batch_size, (index + 1) * self.batch_size)
             return self.cached.images[part], self.cached.masks[part]
         numbers = self.numbers(epoch, index)

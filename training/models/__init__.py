@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "unet_mini": "edgeseg.training.models.unet_mini",
     "unet_mini_source": "edgeseg.training.models.unet_mini_source",
+    "attention_unet": "edgeseg.training.models.attention_unet",
     "unet": "edgeseg.training.models.unet",
     "unet_efficientnetb3": "edgeseg.training.models.unet_efficientnetb3",
+    "two_stage_unet": "edgeseg.training.models.two_stage_unet",
     "edge": "edgeseg.training.models.edge",
+    "ensemble": "edgeseg.training.models.ensemble",
+    "deeplabv3plus": "edgeseg.training.models.deeplabv3plus",
+    "segformer_b0": "edgeseg.training.models.segformer:b0",
+    "segformer_b1": "edgeseg.training.models.segformer:b1",
+    "segformer_b2": "edgeseg.training.models.segformer:b2",
+    "segformer_b3": "edgeseg.training.models.segformer:b3",
+    "segformer_b4": "edgeseg.training.models.segformer:b4",
+    "segformer_b5": "edgeseg.training.models.segformer:b5",
 }
-"""Name of a model to the module whose ``build`` makes it."""
+"""Name of a model to the module whose ``build`` makes it, or ``MODULE:FUNCTION``."""
 
 
 def build_model(name: str, num_classes: int, height: int, width: int, **options: Any) -> keras.Model:
@@ -33,10 +43,11 @@ def build_model(name: str, num_classes: int, height: int, width: int, **options:
         **options: The model's own options, see :func:`model_options`.
 
     Returns:
-        A functional model of plain Keras layers: ``image`` ``uint8 [N, H, W, 3]`` RGB, 0 to 255, to logits
-        ``float32 [N, H, W, C]``. Normalisation is its first layer; there is no softmax. It follows the
-        global dtype policy, apart from the logits. Some models end, where an option asks for it, in more
-        outputs after the first: logits of auxiliary heads ``[N, h, w, C]``, see :func:`inference_model`.
+        A functional model of plain Keras layers, for segformer of KerasHub's too: ``image``
+        ``uint8 [N, H, W, 3]`` RGB, 0 to 255, to logits ``float32 [N, H, W, C]``. Normalisation is its first
+        layer; there is no softmax. It follows the global dtype policy, apart from the logits. Some models
+        end, where an option asks for it, in more outputs after the first: logits of auxiliary heads
+        ``[N, h, w, C]``, see :func:`inference_model`.
 
     Raises:
         UnknownNameError: There is no such model.
@@ -84,5 +95,6 @@ def _check_output(name: str, model: keras.Model, expected: tuple[int | None, ...
 def _builder(name: str) -> Callable[..., keras.Model]:
     if name not in MODELS:
         raise UnknownNameError.of("model", name, MODELS)
-    build: Callable[..., keras.Model] = importlib.import_module(MODELS[name]).build
+    module, _, function = MODELS[name].partition(":")
+    build: Callable[..., keras.Model] = getattr(importlib.import_module(module), function or "build")
     return build

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from edgeseg.errors import UsageError
 
+INPUT_CHANNELS = (1, 3)
+LUMA = (0.299, 0.587, 0.114)
 UPSAMPLINGS = ("transpose", "bilinear", "nearest")
 
 
@@ -39,6 +42,17 @@ def check_momentum(value: object) -> None:
     check_option("momentum", value, fits=fits, expected="a number from 0 to less than 1")
 
 
+def check_channels(name: str, value: object) -> None:
+    """Refuse what cannot be a layer's number of channels; raises as :func:`check_option`."""
+    check_option(name, value, fits=is_channels(value), expected="a whole number of at least 1")
+
+
+def check_input_channels(value: object) -> None:
+    """Refuse what is not one of ``INPUT_CHANNELS``; raises as :func:`check_option`."""
+    fits = value in INPUT_CHANNELS and not isinstance(value, bool)
+    check_option("input_channels", value, fits=fits, expected="1 (grey) or 3 (colour)")
+
+
 def is_channels(value: object) -> bool:
     """Whether it can be a layer's number of channels."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -61,6 +75,18 @@ def image_input(height: int, width: int, multiple: int) -> Any:
     return keras.Input((height, width, 3), dtype="uint8", name="image")
 
 
+def luma(x: Any) -> Any:
+    """Grey ``[N, H, W, 1]`` of a scaled picture ``[N, H, W, 3]`` RGB, by the weights of ITU-R BT.601.
+
+    A camera gives colour whatever the model makes of it. So the graph takes RGB and begins with this.
+    """
+    # A convolution that is never trained: plain enough for every converter and fast in int8.
+    layer = layers.Conv2D(1, 1, use_bias=False, trainable=False, name="luma")
+    grey = layer(x)
+    layer.set_weights([np.reshape(LUMA, (1, 1, 3, 1))])
+    return grey
+
+
 def logits(x: Any, num_classes: int, *, enlarge: int = 1, kernel: int = 1) -> Any:
     """The output of every model: ``float32 [N, H, W, num_classes]`` whatever the dtype policy is.
 
@@ -77,6 +103,20 @@ def logits(x: Any, num_classes: int, *, enlarge: int = 1, kernel: int = 1) -> An
     return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
+def pair(
+    x: Any,
+    filters: int,
+    *,
+    name: str,
+    momentum: float,
+    dilations: tuple[int, int] = (1, 1),
+) -> Any:
+    """Two of :func:`convolution`, the step of every U-Net."""
+    for index, dilation in enumerate(dilations, start=1):
+        x = convolution(x, filters, name=f"{name}_conv{index}", dilation=dilation, momentum=momentum)
+    return x
+
+
 def convolution(x: Any, filters: int, *, name: str, dilation: int = 1, momentum: float = 0.9) -> Any:
     """3×3 convolution, BatchNorm, ReLU: the order in which a converter folds the two into one."""
     x = layers.Conv2D(
@@ -87,18 +127,20 @@ def convolution(x: Any, filters: int, *, name: str, dilation: int = 1, momentum:
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def separable_convolution(x: Any, filters: int, *, name: str, momentum: float = 0.9) -> Any:
+def separable_convolution(
+    x: Any, filters: int, *, name: str, dilation: int = 1, momentum: float = 0.9
+) -> Any:
     """As :func:`convolution`, in two steps: 3×3 for each channel apart, then 1×1 over the channels."""
     x = layers.SeparableConv2D(
-        filters, 3, padding="same", use_bias=False, depthwise_initializer="he_normal",
-        pointwise_initializer="he_normal", name=name,
+        filters, 3, padding="same", dilation_rate=dilation, use_bias=False,
+        depthwise_initializer="he_normal", pointwise_initializer="he_normal", name=name,
     )(x)  # fmt: skip
     x = layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def upsample(x: Any, filters: int, name: str, upsampling: str) -> Any:
-    """Twice the height and width, by one of ``UPSAMPLINGS``; only ``transpose`` gives ``filters`` channels."""
+    """Twice the height and width, by one of ``UPSAMPLINGS``; only ``transpose`` changes the channels."""
     if upsampling == "transpose":
         return layers.Conv2DTranspose(filters, 2, strides=2, name=f"{name}_transpose")(x)
     return layers.UpSampling2D(2, interpolation=upsampling, name=f"{name}_{upsampling}")(x)

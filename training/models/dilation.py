@@ -15,8 +15,8 @@ _CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 def dilated(network: keras.Model) -> keras.Model:
     """The network with an output of 1/16 of its input's size instead of 1/32, by dilation.
 
-    The last halving is left out, and the 3×3 and 5×5 convolutions behind it look twice as far, so that they see
-    what they saw (Chen et al., DeepLabv3, https://arxiv.org/abs/1706.05587).
+    The last halving is left out, and the 3×3 and 5×5 convolutions behind it look twice as far, so that they
+    see what they saw (Chen et al., DeepLabv3, https://arxiv.org/abs/1706.05587).
 
     Args:
         network: Of a static input size whose sides are multiples of 32.
@@ -60,7 +60,7 @@ def _without_last_halving(layer: keras.Layer, height: int) -> dict[str, Any]:
 
 def _padding(layer: layers.ZeroPadding2D, side: int, height: int) -> dict[str, Any]:
     if side == height // 16:
-        # Before a stride of 2 an even side is padded more at its end; without the stride that would lose a pixel.
+        # Before a stride of 2 an even side is padded more at its end; without it that would lose a pixel.
         return {"padding": tuple((max(pair), max(pair)) for pair in layer.padding)}
     if side == height // 32:
         return {"padding": tuple((2 * before, 2 * after) for before, after in layer.padding)}

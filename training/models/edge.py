@@ -1,11 +1,11 @@
 """edge: the project's own real-time network, a cut MobileNetV2 under a light decoder.
 
 A pretrained MobileNetV2 (Sandler et al., https://arxiv.org/abs/1801.04381) that sees the image at a lower
-resolution, as the resolution multiplier of Howard et al. does (MobileNets, https://arxiv.org/abs/1704.04861);
-its end gated by pooled features, as in LR-ASPP (Howard et al., https://arxiv.org/abs/1905.02244), and brought up
-by sums with finer features, as in Feature Pyramid Networks (Lin et al., https://arxiv.org/abs/1612.03144). All of
-it is what fast int8 kernels exist for: 1×1 and depthwise convolutions whose BatchNorm folds, ReLU, sums and
-bilinear resizes; no concatenation, no h-swish.
+resolution, as by the resolution multiplier of MobileNets (Howard et al., https://arxiv.org/abs/1704.04861).
+Its end is gated by pooled features, as in LR-ASPP (Howard et al., https://arxiv.org/abs/1905.02244), and
+brought up by sums with finer features, as in Feature Pyramid Networks (Lin et al.,
+https://arxiv.org/abs/1612.03144). All of it is what fast int8 kernels exist for: 1×1 and depthwise
+convolutions whose BatchNorm folds, ReLU, sums and bilinear resizes; no concatenation, no h-swish.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from edgeseg.training.models.blocks import check_momentum, check_option, image_input, is_channels
+from edgeseg.training.models.blocks import check_channels, check_momentum, check_option, image_input
 from edgeseg.training.models.encoders import encoder
 
 ENCODER = "mobilenetv2"
@@ -32,8 +32,8 @@ def build(
     height: int,
     width: int,
     *,
-    encoder_weights: str = "imagenet",
-    encoder_batchnorm: str = "frozen",
+    encoder_weights: str = "none",
+    encoder_batchnorm: str | None = None,
     input_scale: float = 0.75,
     encoder_end: int = 16,
     finest: int = 4,
@@ -46,8 +46,8 @@ def build(
     Args:
         num_classes, height, width: The output's classes and the input's size.
         encoder_weights, encoder_batchnorm: See :func:`edgeseg.training.models.encoders.encoder`.
-        input_scale: Part of the image's height and width at which the network sees it, above 0, at most 1; the
-            sides are rounded to multiples of 32.
+        input_scale: Part of the image's height and width at which the network sees it, above 0, at most 1;
+            the sides are rounded to multiples of 32.
         encoder_end: Stride at which the encoder is cut, 16 or 32, in pixels that the network sees, as below.
         finest: Stride of the finest features that the decoder reads, 2, 4 or 8. The logits are made there and
             enlarged bilinearly to the image's size.
@@ -84,7 +84,7 @@ def _check(
     check_option("input_scale", input_scale, fits=is_scale, expected="a number above 0, at most 1")
     check_option("encoder_end", encoder_end, fits=_is_one_of(encoder_end, ENDS), expected="16 or 32")
     check_option("finest", finest, fits=_is_one_of(finest, FINEST), expected="2, 4 or 8")
-    check_option("channels", channels, fits=is_channels(channels), expected="a whole number of at least 1")
+    check_channels("channels", channels)
     check_option("auxiliary", auxiliary, fits=isinstance(auxiliary, bool), expected="true or false")
 
 
@@ -96,7 +96,9 @@ def _scaled(image: Any, scale: float) -> Any:
     if scale == 1:
         return image
     height, width = (max(MULTIPLE, MULTIPLE * round(side * scale / MULTIPLE)) for side in image.shape[1:3])
-    return layers.Resizing(height, width, interpolation="bilinear", name="scale")(image)
+    # Of numbers with a fraction, for those without one Resizing would round.
+    pixels = layers.Rescaling(1.0, name="pixels")(image)
+    return layers.Resizing(height, width, interpolation="bilinear", name="scale")(pixels)
 
 
 def _context(x: Any, channels: int, momentum: float) -> Any:

@@ -1,4 +1,4 @@
-"""Encoders with ImageNet weights: those of ``keras.applications``, and the ResNets of ``segmentation_models``."""
+"""Encoders: networks of ``keras.applications``, and the ResNets of ``segmentation_models``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras import layers
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.training.models.blocks import check_option
 from edgeseg.training.models.dilation import dilated, same_padded
-from edgeseg.training.models.input_scale import check_input_scale, rescale
+from edgeseg.training.models.pixel_scale import check_pixel_scale, rescale
 from edgeseg.training.models.resnet_preact import REPETITIONS, resnet_preact
 
 STRIDES = (2, 4, 8, 16, 32)
@@ -28,7 +28,7 @@ class Encoder:
 
     Args:
         application: Its name in ``keras.applications`` or in ``resnet_preact``.
-        input_scale: Of ``INPUT_SCALES``: the one its published weights were trained with.
+        pixel_scale: Of ``PIXEL_SCALES``: the one its published weights were trained with.
         halving: The layers that halve the size from 1/2, 1/4, 1/8 and 1/16. What goes into one of them is the
             feature map of that stride, as in ``segmentation_models``.
         arguments: More for its function.
@@ -39,7 +39,7 @@ class Encoder:
     """
 
     application: str
-    input_scale: str
+    pixel_scale: str
     halving: tuple[str, ...]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     first: str | None = None
@@ -52,10 +52,10 @@ def encoder(
     image: Any,
     *,
     weights: str,
-    batchnorm: str,
+    batchnorm: str | None,
     features: Sequence[int] = STRIDES,
     output_stride: int = 32,
-    input_scale: str = PUBLISHED,
+    pixel_scale: str = PUBLISHED,
 ) -> dict[int, Any]:
     """Feature maps of an image by a pretrained network, which is the sub-model ``encoder``.
 
@@ -65,12 +65,12 @@ def encoder(
         weights: ``imagenet`` (Keras downloads them once), a ``.h5`` file of the network without its top, or
             ``none`` for a random start.
         batchnorm: ``frozen`` keeps the BatchNorm layers at their pretrained statistics, which a small data
-            set would spoil; ``trained`` trains them.
+            set would spoil; ``trained`` trains them; ``None`` freezes those that are pretrained.
         features: Strides of the wanted maps. Layers that none of them needs are left out.
-        output_stride: With 16, the last stage keeps the size of the one before it: its convolutions are dilated
-            instead, with the same weights. Its map is under 32 nevertheless.
-        input_scale: ``published``, what the encoder's published weights were trained with, or one of
-            ``INPUT_SCALES``.
+        output_stride: With 16, the last stage keeps the size of the one before it: its convolutions are
+            dilated instead, with the same weights. Its map is under 32 nevertheless.
+        pixel_scale: ``published``, what the encoder's published weights were trained with, or one of
+            ``PIXEL_SCALES``.
 
     Returns:
         Stride s to a map ``[N, H / s, W / s, channels]`` in the compute dtype.
@@ -83,8 +83,9 @@ def encoder(
     if name not in ENCODERS:
         raise UnknownNameError.of("encoder", name, ENCODERS)
     known = ENCODERS[name]
-    scale = known.input_scale if input_scale == PUBLISHED else input_scale
+    scale = known.pixel_scale if pixel_scale == PUBLISHED else pixel_scale
     _check(weights, batchnorm, output_stride, scale)
+    batchnorm = resolve_batchnorm(batchnorm, weights)
     network = _network(known, tuple(image.shape[1:]), weights)
     if output_stride == 16:
         network = dilated(network)
@@ -94,14 +95,19 @@ def encoder(
     return dict(zip(features, maps if isinstance(maps, list) else [maps], strict=True))
 
 
+def resolve_batchnorm(batchnorm: str | None, weights: str) -> str:
+    """``frozen`` or ``trained``: what was asked for, or what suits the weights to begin with."""
+    return batchnorm or ("trained" if weights == "none" else "frozen")
+
+
 def _check(weights: object, batchnorm: object, output_stride: object, scale: object) -> None:
     expected = "imagenet, none, or a .h5 file"
     check_option("encoder_weights", weights, fits=isinstance(weights, str), expected=expected)
     expected = " or ".join(BATCHNORMS)
-    check_option("encoder_batchnorm", batchnorm, fits=batchnorm in BATCHNORMS, expected=expected)
+    check_option("encoder_batchnorm", batchnorm, fits=batchnorm in (None, *BATCHNORMS), expected=expected)
     fits = output_stride in OUTPUT_STRIDES
     check_option("output_stride", output_stride, fits=fits, expected=" or ".join(map(str, OUTPUT_STRIDES)))
-    check_input_scale(scale)
+    check_pixel_scale(scale)
 
 
 def _network(known: Encoder, shape: tuple[int, ...], weights: str) -> keras.Model:
@@ -130,7 +136,7 @@ def _with_weights(known: Encoder, shape: tuple[int, ...], weights: str) -> keras
             weights,
             expected=f"weights of {known.application} without its top",
             found=f"a file that does not fit ({error})",
-            next_step=f"Save them with keras.applications.{known.application}(include_top=False).save_weights.",
+            next_step=f"Save those of {_package(known)}, built with include_top=False, by save_weights.",
         ) from error
 
 
@@ -151,6 +157,10 @@ def _downloaded(known: Encoder, shape: tuple[int, ...]) -> keras.Model:
             found=str(error),
             next_step="Connect once, give a file with --encoder-weights PATH, or start without: none.",
         ) from error
+
+
+def _package(known: Encoder) -> str:
+    return "classification_models" if known.application in REPETITIONS else "keras.applications"
 
 
 def _application(known: Encoder, shape: tuple[int, ...], weights: str | None) -> keras.Model:
@@ -191,9 +201,9 @@ def _mobilenet_v3(size: str, *blocks: str) -> Encoder:
     return Encoder(f"MobileNetV3{size}", "minus1to1", halving, _WITHOUT_PREPROCESSING)
 
 
-def _efficientnet_v2(size: str, input_scale: str) -> Encoder:
+def _efficientnet_v2(size: str, pixel_scale: str) -> Encoder:
     halving = ("block2a_expand_conv", "block3a_expand_conv", "block4a_dwconv2", "block6a_dwconv2")
-    return Encoder(f"EfficientNetV2{size}", input_scale, halving, _WITHOUT_PREPROCESSING)
+    return Encoder(f"EfficientNetV2{size}", pixel_scale, halving, _WITHOUT_PREPROCESSING)
 
 
 def _efficientnet(size: int) -> Encoder:

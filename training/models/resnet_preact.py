@@ -1,8 +1,8 @@
 """ResNets with pre-activation, as the package ``classification_models`` has them.
 
-He et al., https://arxiv.org/abs/1603.05027. They are the ResNets of ``segmentation_models``: keras.applications has
-none that their weights fit. Raw pixels go in; a BatchNorm without scale, ``bn_data``, is their normalisation.
-Layers with weights bear the names that they have there.
+He et al., https://arxiv.org/abs/1603.05027. ``segmentation_models`` uses them, and no ResNet of Keras
+takes their weights. Raw pixels go in; a BatchNorm without scale, ``bn_data``, is their
+normalisation. Layers with weights bear the names that they have there.
 """
 
 from __future__ import annotations

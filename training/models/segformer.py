@@ -10,7 +10,6 @@ their order and the results on a square are those of KerasHub.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from keras import layers, ops
 
 from edgeseg.errors import MissingExtraError, UsageError
 from edgeseg.training.models.blocks import check_option, image_input
+from edgeseg.training.models.pixel_scale import rescale
 
 try:
     from keras_hub.models import (
@@ -37,13 +37,13 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError.of("model segformer", "keras-hub", "segformer") from error
 
+Shape = tuple[int | None, ...]
+
 MULTIPLE = 32
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
 PATCHES = (7, 3, 3, 3)
 STRIDES = (4, 2, 2, 2)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def build(
         encoder_weights: ``none`` for a random start, or a preset of ``keras_hub.models.MiTBackbone``, such as
             ``mit_b0_cityscapes_1024`` (KerasHub downloads it once), or the folder of one. Those were
             trained on ADE20K and Cityscapes; KerasHub has none of ImageNet alone.
-        drop_path: Share of the samples whose last block is skipped while training; it grows from 0 in the first.
+        drop_path: Share of the samples that skip the last block while training; it grows from 0 in the first.
 
     Raises:
         UsageError: An option's value does not fit, or the preset cannot be had or is of another variant.
@@ -94,19 +94,16 @@ def build(
         expected="none, or a preset of KerasHub's MiTBackbone",
     )  # fmt: skip
     image = image_input(height, width, MULTIPLE)
+    preset = _preset(encoder_weights, variant) if encoder_weights != "none" else None
     transformer = MixTransformer(VARIANTS[variant], (height, width, 3), drop_path)
     encoder = keras.Model(transformer.input, list(transformer.pyramid_outputs.values()), name="encoder")
-    if encoder_weights != "none":
-        encoder.set_weights(_preset(encoder_weights, variant).get_weights())
+    if preset:
+        encoder.set_weights(preset.get_weights())
     decoder = SegFormerBackbone(transformer, VARIANTS[variant].decoder, name="decoder")
     segmenter = SegFormerImageSegmenter(decoder, num_classes, name="segmenter")
-    scale = [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION]
-    offset = [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)]
-    features = encoder(layers.Rescaling(scale, offset, name="normalise")(image))
-    logits = _segmented(features, decoder, segmenter)
-    return keras.Model(
-        image, layers.Activation("linear", dtype="float32", name="logits")(logits), name=f"segformer_{variant}"
-    )
+    x = _segmented(encoder(rescale(image, "imagenet")), decoder, segmenter)
+    logits = layers.Activation("linear", dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=f"segformer_{variant}")
 
 
 b0, b1, b2, b3, b4, b5 = (partial(build, variant) for variant in VARIANTS)
@@ -116,7 +113,7 @@ class MixTransformer(FeaturePyramidBackbone):
     """KerasHub's ``MiTBackbone`` for images of any sides: its outputs are maps at strides 4, 8, 16 and 32."""
 
     def __init__(self, variant: Variant, image_shape: tuple[int, int, int], drop_path: float) -> None:
-        blocks, last = 0, max(sum(variant.depths) - 1, 1)
+        blocks, last = 0, sum(variant.depths) - 1
         image = x = keras.Input(image_shape)
         levels = {}
         for stage, channels in enumerate(variant.channels):
@@ -138,13 +135,18 @@ class MixTransformer(FeaturePyramidBackbone):
 class PatchEmbedding(OverlappingPatchingAndEmbedding):
     """Overlapping patches to a map of tokens, ``[N, H, W, C]`` to ``[N, H / stride, W / stride, C']``."""
 
+    def build(self, input_shape: Shape) -> None:
+        padded = self.padding.compute_output_shape(input_shape)
+        _build(padded, self.proj)
+        _build(self.proj.compute_output_shape(padded), self.norm)
+
     def call(self, x: Any) -> Any:
         return self.norm(self.proj(self.padding(x)))
 
 
 @keras.saving.register_keras_serializable(package="edgeseg")
 class TransformerBlock(layers.Layer):
-    """Attention and feed-forward network over a map of tokens ``[N, h, w, channels]``, each with a way around.
+    """Attention and a feed-forward network over a map ``[N, h, w, channels]``, each with a way around it.
 
     Args:
         channels: Of input and output.
@@ -162,6 +164,9 @@ class TransformerBlock(layers.Layer):
         self.norm2 = layers.LayerNormalization(epsilon=1e-6)
         self.mlp = MapFeedForward(channels, 4 * channels)
 
+    def build(self, input_shape: Shape) -> None:
+        _build(input_shape, self.norm1, self.attn, self.norm2, self.mlp)
+
     def call(self, x: Any) -> Any:
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
@@ -171,9 +176,20 @@ class TransformerBlock(layers.Layer):
 
 
 class MapAttention(SegFormerMultiheadAttention):
+    """Attention of each token of a map ``[N, h, w, C]`` to all of them, or to those of a smaller map."""
+
+    def build(self, input_shape: Shape) -> None:
+        _build(input_shape, self.q, self.k, self.v, self.proj)
+        if self.sr_ratio > 1:
+            _build(input_shape, self.sr, self.norm)
+
     def call(self, x: Any) -> Any:
         source = self.norm(self.sr(x)) if self.sr_ratio > 1 else x
-        queries, keys, values = self._heads(self.q(x)), self._heads(self.k(source)), self._heads(self.v(source))
+        queries, keys, values = (
+            self._heads(self.q(x)),
+            self._heads(self.k(source)),
+            self._heads(self.v(source)),
+        )
         shares = ops.softmax(ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2))) * self.scale)
         mixed = ops.transpose(ops.matmul(self.dropout(shares), values), (0, 2, 1, 3))
         return self.proj_drop(self.proj(ops.reshape(mixed, (-1, *x.shape[1:]))))
@@ -186,8 +202,19 @@ class MapAttention(SegFormerMultiheadAttention):
 
 
 class MapFeedForward(MixFFN):
+    """Two products over the channels, and between them a 3×3 convolution that tells tokens where they are."""
+
+    def build(self, input_shape: Shape) -> None:
+        _build(input_shape, self.fc1)
+        _build(self.fc1.compute_output_shape(input_shape), self.dwconv, self.fc2)
+
     def call(self, x: Any) -> Any:
         return self.fc2(ops.gelu(self.dwconv(self.fc1(x))))
+
+
+def _build(input_shape: Shape, *parts: keras.Layer) -> None:
+    for part in parts:
+        part.build(input_shape)
 
 
 def _segmented(features: list[Any], decoder: SegFormerBackbone, segmenter: SegFormerImageSegmenter) -> Any:

@@ -6,8 +6,6 @@ https://github.com/qubvel/segmentation_models.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 
@@ -36,9 +34,9 @@ def build(
     width: int,
     *,
     encoder: str = "mobilenetv2",
-    encoder_weights: str = "imagenet",
-    encoder_batchnorm: str = "frozen",
-    input_scale: str = PUBLISHED,
+    encoder_weights: str = "none",
+    encoder_batchnorm: str | None = None,
+    pixel_scale: str = PUBLISHED,
     decoder: tuple[int, ...] = DECODER,
     separable: bool = False,
     upsampling: str = "bilinear",
@@ -50,7 +48,7 @@ def build(
 
     Args:
         num_classes, height, width: The output's classes and the input's size.
-        encoder, encoder_weights, encoder_batchnorm, input_scale: See
+        encoder, encoder_weights, encoder_batchnorm, pixel_scale: See
             :func:`edgeseg.training.models.encoders.encoder`.
         decoder: Channels of the decoder's levels, the deepest first: 5 levels end at the input's size; after
             2 to 4 the logits are enlarged the rest of the way.
@@ -68,7 +66,7 @@ def build(
     check_momentum(momentum)
     image = image_input(height, width, multiple=32)
     features = encode(
-        encoder, image, weights=encoder_weights, batchnorm=encoder_batchnorm, input_scale=input_scale
+        encoder, image, weights=encoder_weights, batchnorm=encoder_batchnorm, pixel_scale=pixel_scale
     )
     block = separable_convolution if separable else convolution
     x = features[32]

@@ -13,13 +13,17 @@ import keras
 from keras import layers
 
 from edgeseg.training.models.blocks import (
+    check_channels,
+    check_input_channels,
     check_momentum,
     check_option,
-    convolution,
     image_input,
-    is_channels,
     logits,
+    luma,
+    pair,
+    upsample,
 )
+from edgeseg.training.models.pixel_scale import rescale
 
 UPSAMPLINGS = ("transpose", "bilinear")
 
@@ -32,6 +36,7 @@ def build(
     channels: int = 32,
     momentum: float = 0.9,
     upsampling: str = "transpose",
+    input_channels: int = 3,
 ) -> keras.Model:
     """See :func:`edgeseg.training.models.build_model`; 0.47 million parameters by default.
 
@@ -41,36 +46,33 @@ def build(
         momentum: Of BatchNorm's moving averages. Keras's own 0.99 lags for hundreds of steps, and a model
             that has learnt well then predicts badly.
         upsampling: ``transpose`` (kernel 2, stride 2) or ``bilinear``.
+        input_channels: 3, or 1 to see the image in grey.
 
     Raises:
         UsageError: An option's value does not fit.
     """
-    check_option("channels", channels, fits=is_channels(channels), expected="a whole number of at least 1")
+    check_channels("channels", channels)
     check_option("upsampling", upsampling, fits=upsampling in UPSAMPLINGS, expected=" or ".join(UPSAMPLINGS))
     check_momentum(momentum)
+    check_input_channels(input_channels)
     image = image_input(height, width, multiple=4)
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(image)
+    x = rescale(image, "minus1to1")
+    if input_channels == 1:
+        x = luma(x)
     skips = []
     for level, filters in enumerate((channels, 2 * channels), start=1):
-        x = _pair(x, filters, f"down{level}", momentum)
+        x = pair(x, filters, name=f"down{level}", momentum=momentum)
         skips.append(x)
         x = layers.MaxPooling2D(2, name=f"down{level}_pool")(x)
-    x = _pair(x, 4 * channels, "bottleneck", momentum, dilations=(2, 4))
+    x = pair(x, 4 * channels, name="bottleneck", momentum=momentum, dilations=(2, 4))
     for level, filters in ((2, 2 * channels), (1, channels)):
         x = _upsample(x, filters, f"up{level}", upsampling)
         x = layers.Concatenate(name=f"up{level}_concat")([x, skips[level - 1]])
-        x = _pair(x, filters, f"up{level}", momentum)
+        x = pair(x, filters, name=f"up{level}", momentum=momentum)
     return keras.Model(image, logits(x, num_classes), name="unet_mini")
 
 
-def _pair(x: Any, filters: int, name: str, momentum: float, dilations: tuple[int, int] = (1, 1)) -> Any:
-    for index, dilation in enumerate(dilations, start=1):
-        x = convolution(x, filters, name=f"{name}_conv{index}", dilation=dilation, momentum=momentum)
-    return x
-
-
 def _upsample(x: Any, filters: int, name: str, upsampling: str) -> Any:
-    if upsampling == "transpose":
-        return layers.Conv2DTranspose(filters, 2, strides=2, name=f"{name}_transpose")(x)
-    x = layers.Conv2D(filters, 1, name=f"{name}_project")(x)
-    return layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_bilinear")(x)
+    if upsampling != "transpose":
+        x = layers.Conv2D(filters, 1, name=f"{name}_project")(x)
+    return upsample(x, filters, name, upsampling)

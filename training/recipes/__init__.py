@@ -14,6 +14,8 @@ from edgeseg.errors import UnknownNameError
 from edgeseg.training.recipe import read_recipe
 
 RECIPES: dict[str, str] = {
+    "camvid_edge": "edgeseg.training.recipes.camvid_edge",
+    "camvid_edge_large": "edgeseg.training.recipes.camvid_edge_large",
     "camvid_unet_mobilenetv2": "edgeseg.training.recipes.camvid_unet_mobilenetv2",
 }
 """Name of a recipe to its module."""

@@ -1,6 +1,10 @@
-"""U-Net on MobileNetV2 for CamVid at 352×480.
+"""U-Net on MobileNetV2 for CamVid at 352×480, in half an hour on two CPU cores.
 
-edgeseg train --recipe camvid_unet_mobilenetv2 --data camvid:PATH --encoder-weights imagenet
+    edgeseg train --recipe camvid_unet_mobilenetv2 --data camvid:PATH --encoder-weights mobilenet_v2_1.0_224_no_top.weights.h5
+
+SegNet's split, 11 classes, seed 1: val mIoU at label resolution 71.2 (best epoch 10 of 16; 71.1 at model
+resolution after the last), 1900 s as the sum of the epochs on two AMD EPYC cores that other work shared.
+The encoder's weights were Google Coral's ImageNet MobileNetV2. Trained in bfloat16, as ``auto`` then chose.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Windows of 288×384, so that more steps fit the same time; see the module for the result."""
+    """Windows of 288×384, so that more steps fit the same time."""
     return {
         "size": (352, 480),
         "crop": (288, 384),

@@ -1,0 +1,120 @@
+"""``edgeseg benchmark-training``: the speed of a training step, and of the loop around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeseg.benchmarks.host import Host
+    from edgeseg.benchmarks.training_speed import TrainingSpeedResult
+    from edgeseg.training.recipe import Recipe
+
+
+def benchmark_training(
+    data: Annotated[
+        str, typer.Option(help="Dataset, as 'edgeseg train' takes it.")
+    ] = "synthetic:train=128,val=1",
+    model: Annotated[str, typer.Option(help="Model; 'edgeseg info' lists them.")] = "unet_mini",
+    loss: Annotated[str, typer.Option(help="Loss; 'edgeseg info' lists them.")] = "dice_cross_entropy",
+    size: Annotated[str, typer.Option(help="Input size, HxW.")] = "256x256",
+    batch: Annotated[int, typer.Option(min=1, help="Images in one step.")] = 8,
+    resident: Annotated[
+        bool | None,
+        typer.Option(
+            "--resident/--loaded",
+            help="Data on the device and varied there, or loaded batch by batch.  [default: as it fits]",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of the recipe; may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that each part takes.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0, help="The least that a turn takes.")] = 2.0,
+    out: Annotated[Path, typer.Option(help="Where to write, without a suffix: OUT.json and OUT.md.")] = Path(
+        "runs/benchmark/training-speed"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Measure images per second of training, and what data, loss, metric and loop cost of it.
+
+    KERAS_BACKEND chooses the backend.
+    """
+    from edgeseg.atomic import check_writable
+    from edgeseg.benchmarks.host import describe_host
+    from edgeseg.benchmarks.training_speed import HEADER, conclusion, rows, write_training_speed
+    from edgeseg.cli.console import done, note, parse_settings, parse_size, print_json, print_table
+    from edgeseg.training.recipe import make_recipe
+
+    check_writable(out.parent)
+    # Before anything is computed: its own work must not count as the machine's load.
+    host = describe_host()
+    recipe = make_recipe(
+        {"data": data, "model": model, "loss": loss, "size": parse_size(size), "batch": batch},
+        parse_settings(settings or []),
+    )
+    result = _measure(recipe, resident, rounds, seconds, host)
+    write_training_speed(result, out)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_table("Training", HEADER, rows(result))
+        note(conclusion(result))
+    done(f"{out}.json, {out}.md", f"edgeseg train --data {data} --model {model}")
+
+
+def _measure(
+    recipe: Recipe, resident: bool | None, rounds: int, seconds: float, host: Host
+) -> TrainingSpeedResult:
+    from datetime import datetime, timezone
+
+    from edgeseg.benchmarks.training_speed import TrainingSpeedResult
+    from edgeseg.cli.console import command_line, progress_bar
+    from edgeseg.cli.training_half import training_half
+
+    with training_half("edgeseg benchmark-training"):
+        from edgeseg.training.data import open_dataset, prepare
+        from edgeseg.training.network import choose_precision
+        from edgeseg.training.precision import dtype_policy
+        from edgeseg.training.resident import fits_accelerator
+        from edgeseg.training.speed import PARTS, measure_training
+    dataset = open_dataset(recipe.data)
+    with progress_bar("Decoding") as advance:
+        split = prepare(dataset, recipe.train_split, recipe.height, recipe.width, on_progress=advance)
+    on_device = fits_accelerator(split) if resident is None else resident
+    precision = choose_precision(recipe, dataset.labels)
+    with dtype_policy(precision), progress_bar("Measuring") as advance:
+        speed = measure_training(
+            recipe, split, resident=on_device, rounds=rounds, seconds=seconds, on_progress=advance
+        )
+    return TrainingSpeedResult(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=command_line(),
+        host=host,
+        settings=_settings(recipe, len(split), precision, on_device),
+        seconds={part: getattr(speed, part) for part in PARTS},
+        medians={part: speed.seconds(part) for part in PARTS},
+        loss_share=speed.loss_share,
+        loop_share=speed.loop_share,
+    )
+
+
+def _settings(recipe: Recipe, images: int, precision: str, resident: bool) -> dict[str, Any]:
+    import keras
+
+    from edgeseg.training.precision import device_name
+
+    return {
+        "model": recipe.model,
+        "size": f"{recipe.height}x{recipe.width}",
+        "batch": recipe.batch,
+        "loss": recipe.loss,
+        "precision": precision,
+        "backend": keras.backend.backend(),
+        "device": device_name(),
+        "data": "on the device" if resident else "loaded",
+        "images": images,
+    }

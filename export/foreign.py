@@ -1,0 +1,155 @@
+"""Keras models that another package trained, brought to the graph contract.
+
+Such a model takes scaled float pixels and mostly ends in softmax or sigmoid; the contract wants raw ``uint8``
+pixels in and logits out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+_PROBABILITIES = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What only its owner knows of a foreign model.
+
+    Args:
+        pixel_scale: One of ``PIXEL_SCALES``: how its training scaled the pixels.
+        size: Height and width of its input, where the file leaves them open.
+    """
+
+    pixel_scale: str | None = None
+    size: tuple[int, int] | None = None
+
+
+def custom_objects() -> dict[str, Any]:
+    """What files of the ``efficientnet`` package name without saying what it is; Keras has the same."""
+    import keras
+
+    return {"FixedDropout": keras.layers.Dropout, "swish": keras.activations.silu}
+
+
+def to_contract(model: keras.Model, foreign: Foreign, file: Path) -> keras.Model:
+    """The model as the contract wants it; one that keeps to it already is returned as it is.
+
+    Args:
+        model: From a file that edgeseg did not write.
+        foreign: What is known of it.
+        file: Where it came from, for messages.
+
+    Raises:
+        UsageError: It is no segmentation model, what must be known of it was not given, or does not fit it.
+    """
+    shape = _input_shape(model, file)
+    if model.inputs[0].dtype == "uint8":
+        _refuse_scale(foreign, file)
+        return model
+    height, width = _size(shape, foreign, file)
+    _require_scale(foreign, file, model)
+    return _wrapped(model, str(foreign.pixel_scale), height, width)
+
+
+def _input_shape(model: keras.Model, file: Path) -> tuple[int | None, ...]:
+    single = len(model.inputs) == len(model.outputs) == 1
+    given, made = (model.inputs[0].shape, model.outputs[0].shape) if single else ((), ())
+    if len(given) != 4 or given[-1] != 3 or len(made) != 4:
+        raise UsageError(
+            file,
+            expected="a model of images [N, H, W, 3] to maps [N, H, W, classes]",
+            found=f"{[t.shape for t in model.inputs]} to {[t.shape for t in model.outputs]}",
+            next_step="Export a model that has one such input and output.",
+        )
+    return tuple(given)
+
+
+def _refuse_scale(foreign: Foreign, file: Path) -> None:
+    if foreign.pixel_scale is not None:
+        raise UsageError(
+            "--pixel-scale",
+            expected=f"none, for {file} takes raw uint8 pixels and scales them itself",
+            found=foreign.pixel_scale,
+            next_step="Leave it out.",
+        )
+
+
+def _size(shape: tuple[int | None, ...], foreign: Foreign, file: Path) -> tuple[int, int]:
+    _, height, width, _ = shape
+    if height is not None and width is not None and foreign.size in (None, (height, width)):
+        return height, width
+    if foreign.size is not None and height in (None, foreign.size[0]) and width in (None, foreign.size[1]):
+        return foreign.size
+    raise UsageError(
+        "--size",
+        expected=f"a size that fits the input of {file}, {height or 'any'}x{width or 'any'}",
+        found="none" if foreign.size is None else f"{foreign.size[0]}x{foreign.size[1]}",
+        next_step="Give --size HxW." if foreign.size is None else "Correct it, or leave it out.",
+    )
+
+
+def _require_scale(foreign: Foreign, file: Path, model: keras.Model) -> None:
+    from edgeseg.training.models.pixel_scale import PIXEL_SCALES
+
+    if foreign.pixel_scale not in PIXEL_SCALES:
+        raise UsageError(
+            "--pixel-scale",
+            expected=f"how the pixels were scaled when {file} was trained: one of {', '.join(PIXEL_SCALES)}",
+            found=foreign.pixel_scale or f"none, and the model takes {model.inputs[0].dtype} pixels",
+            next_step="Give what its training did with an image, for instance --pixel-scale imagenet.",
+        )
+
+
+def _wrapped(model: keras.Model, pixel_scale: str, height: int, width: int) -> keras.Model:
+    import keras
+
+    from edgeseg.training.models.pixel_scale import rescale
+
+    image = keras.Input((height, width, 3), dtype="uint8", name="image")
+    x = _without_probabilities(model)(rescale(image, pixel_scale))
+    if x.shape[-1] == 1:
+        x = _two_classes(x)
+    return keras.Model(
+        image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=model.name
+    )
+
+
+def _without_probabilities(model: keras.Model) -> keras.Model:
+    """The model ending in logits: without a last softmax or sigmoid, be it a layer or part of one."""
+    import keras
+
+    last = next(layer for layer in model.layers if layer.output is model.outputs[0])
+    ends = getattr(getattr(last, "activation", None), "__name__", None) in _PROBABILITIES
+    if isinstance(last, keras.layers.Softmax) or (ends and isinstance(last, keras.layers.Activation)):
+        return keras.Model(model.inputs, last.input)
+    return _with_linear(model, last) if ends else model
+
+
+def _with_linear(model: keras.Model, last: keras.Layer) -> keras.Model:
+    import keras
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        changed = {"activation": "linear"} if layer is last else {}
+        return type(layer).from_config({**layer.get_config(), **changed})
+
+    logits = keras.models.clone_model(model, clone_function=copy)
+    logits.set_weights(model.get_weights())
+    return logits
+
+
+def _two_classes(x: Any) -> Any:
+    """Logits of one class to those of the rest, always 0, and of that class: softmax is then its sigmoid."""
+    import keras
+    import numpy as np
+
+    both = keras.layers.Conv2D(2, 1, use_bias=False, name="two_classes")
+    made = both(x)
+    both.set_weights([np.array([[[[0.0, 1.0]]]])])
+    return made

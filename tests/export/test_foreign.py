@@ -1,0 +1,120 @@
+"""Models that another package trained: scaled float pixels in, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from edgeseg.errors import UsageError
+from edgeseg.export.foreign import Foreign, to_contract
+from edgeseg.export.pipeline import export_model
+from edgeseg.export.plan import ExportOptions
+from edgeseg.export.progress import silent
+from edgeseg.export.source import open_source
+from edgeseg.export.verify import VerifyOptions, verify_bundle
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def foreign(model: keras.Model) -> Callable[..., keras.Model]:
+    """The trained model of these tests as another package would have it."""
+
+    def make(ending: str = "softmax", size: tuple[int | None, int | None] = (None, None)) -> keras.Model:
+        scaled = next(layer for layer in model.layers if isinstance(layer, layers.Rescaling)).output
+        network = keras.Model(scaled, model.output)
+        opened = keras.models.clone_model(network, input_tensors=keras.Input((*size, 3), name="data"))
+        opened.set_weights(network.get_weights())
+        endings = {
+            "softmax": layers.Activation("softmax", name="softmax"),
+            "layer": layers.Softmax(name="softmax"),
+            "convolution": layers.Conv2D(4, 1, activation="softmax"),
+            "none": layers.Activation("linear"),
+        }
+        return keras.Model(opened.input, endings[ending](opened.output), name="theirs")
+
+    return make
+
+
+@pytest.mark.parametrize("ending", ["softmax", "layer", "none"])
+def test_raw_pixels_to_the_same_logits(foreign, model, frames, ending: str) -> None:
+    wrapped = to_contract(foreign(ending), Foreign("minus1to1", SIZE), Path("theirs.keras"))
+    assert (wrapped.inputs[0].dtype, wrapped.input_shape) == ("uint8", (None, *SIZE, 3))
+    assert np.allclose(wrapped(frames[:2]), model(frames[:2]), atol=1e-4)
+
+
+def test_a_softmax_inside_the_last_convolution(foreign, frames) -> None:
+    theirs = foreign("convolution", SIZE)
+    wrapped = to_contract(theirs, Foreign("minus1to1"), Path("theirs.keras"))
+    probabilities = theirs(frames[:2] / 127.5 - 1)
+    logits = wrapped(frames[:2])
+    assert np.allclose(keras.ops.softmax(logits), probabilities, atol=1e-5)
+    assert not np.allclose(logits, probabilities, atol=1e-2)
+
+
+def test_a_single_sigmoid_becomes_two_classes() -> None:
+    image = keras.Input((8, 8, 3))
+    theirs = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(image))
+    wrapped = to_contract(theirs, Foreign("0to1"), Path("theirs.keras"))
+    frames = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
+    probabilities = np.array(keras.ops.softmax(wrapped(frames)))
+    assert np.allclose(probabilities[..., 1:], theirs(frames / 255), atol=1e-5)
+
+
+def test_layers_of_the_efficientnet_package_are_known(tmp_path: Path, data_spec: str, dataset) -> None:
+    class FixedDropout(layers.Dropout):
+        pass
+
+    def swish(x):
+        return x * keras.ops.sigmoid(x)
+
+    classes = len(dataset.labels)
+    image = keras.Input((*SIZE, 3))
+    x = FixedDropout(0.2, noise_shape=(None, 1, 1, 1))(layers.Conv2D(4, 3, padding="same")(image))
+    theirs = keras.Model(image, layers.Conv2D(classes, 1, activation="softmax")(layers.Activation(swish)(x)))
+    theirs.save(tmp_path / "theirs.keras")
+    source = open_source(tmp_path / "theirs.keras", data_spec, None, silent, Foreign("imagenet"))
+    assert source.name == "theirs"
+    assert source.model.output_shape == (None, *SIZE, classes)
+
+
+def test_it_exports_and_verifies_as_any_model(
+    foreign, expected, frames, data_spec: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs.keras"
+    foreign().save(path)
+    options = ExportOptions(target="x86", precision="fp32", out=tmp_path, foreign=Foreign("minus1to1", SIZE))
+    result = export_model(path, data_spec, options)
+    assert result.manifest.models[0].parity.agreement >= 0.999
+    checks = []
+    verify_bundle(result.path, VerifyOptions(path, data_spec, pixel_scale="minus1to1"), checks.append)
+    assert "passed" in {check.state for check in checks if check.name == "parity with Keras"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Foreign(size=SIZE), r"--pixel-scale: expected how the pixels were scaled.*takes float32 pixels"),
+        (Foreign("bgr", SIZE), "one of none, 0to1.*found bgr"),
+        (Foreign("0to1"), "--size: expected a size that fits.*anyxany, found none"),
+    ],
+)
+def test_what_must_be_known_is_asked_for(foreign, given: Foreign, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        to_contract(foreign(), given, Path("theirs.keras"))
+
+
+def test_what_does_not_fit_is_refused(foreign, model) -> None:
+    with pytest.raises(UsageError, match=r"64x96, found 32x32"):
+        to_contract(foreign(size=SIZE), Foreign("0to1", (32, 32)), Path("theirs.keras"))
+    with pytest.raises(UsageError, match="takes raw uint8 pixels"):
+        to_contract(model, Foreign("0to1"), Path("ours.keras"))
+    assert to_contract(model, Foreign(), Path("ours.keras")) is model
+    image = keras.Input((8, 8, 1))
+    with pytest.raises(UsageError, match=r"a model of images \[N, H, W, 3\]"):
+        to_contract(keras.Model(image, layers.Conv2D(2, 1)(image)), Foreign(), Path("grey.keras"))

@@ -1,0 +1,60 @@
+"""The same code on another backend of Keras: the same losses, scores and steps as on TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "backend_run.py"
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def numbers(bands: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What ``backend_run.py`` gives on each backend, from the same weights."""
+    root = tmp_path_factory.mktemp("backends")
+    start, results = root / "start.weights.h5", {}
+    for backend in ("tensorflow", "jax"):
+        out = root / backend / "numbers.json"
+        out.parent.mkdir()
+        run = subprocess.run(
+            [sys.executable, SCRIPT, bands, out, start],
+            env={**os.environ, "KERAS_BACKEND": backend, "EDGESEG_CACHE": str(root / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        results[backend] = json.loads(out.read_text(encoding="utf-8"))
+        assert results[backend]["backend"] == backend
+    return results
+
+
+def test_every_loss_and_the_metric_are_the_same(numbers: dict[str, dict[str, Any]]) -> None:
+    assert numbers["jax"]["losses"] == pytest.approx(numbers["tensorflow"]["losses"], rel=1e-5)
+    assert numbers["jax"]["metric"] == numbers["tensorflow"]["metric"]
+
+
+def test_steps_on_the_device_are_the_same(numbers: dict[str, dict[str, Any]]) -> None:
+    """From the same weights; one step in a dispatch as well as three."""
+    one, three = numbers["tensorflow"]["steps"]
+    assert three == pytest.approx(one, rel=1e-4)
+    for steps in numbers["jax"]["steps"]:
+        assert steps == pytest.approx(one, rel=1e-3)
+
+
+def test_a_run_on_jax_is_continued_exactly(numbers: dict[str, dict[str, Any]]) -> None:
+    runs = numbers["jax"]["runs"]
+    assert runs["resumed"] == pytest.approx(runs["straight"], rel=1e-5)
+    assert runs["straight"][3] < runs["straight"][0], "it learns"

@@ -1,0 +1,33 @@
+"""Measuring a training's speed: every part is measured in every round, loaded or on the device."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeseg.training.data import open_dataset, prepare
+from edgeseg.training.speed import PARTS, TrainingSpeed, measure_training
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("resident", [False, True])
+def test_every_part_is_measured(resident: bool, tiny_recipe: type) -> None:
+    recipe = tiny_recipe(batch=5)
+    train = prepare(open_dataset(recipe.data), "train", 16, 16)
+    told: list[tuple[int, int]] = []
+    speed = measure_training(
+        recipe, train, resident=resident, rounds=2, seconds=0.01,
+        on_progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    assert told == [(turn, 12) for turn in range(1, 13)]
+    for part in PARTS:
+        assert len(getattr(speed, part)) == 2
+        assert speed.images_per_second(part) == pytest.approx(5 / speed.seconds(part))
+        assert 0 < speed.seconds(part) < 60
+
+
+def test_shares_are_those_of_each_round() -> None:
+    """A machine that is slow in one round is slow for all parts of it."""
+    speed = TrainingSpeed(4, network=(0.9, 1.8, 9.0), step=(1, 2, 10), loop=(1.1, 2.2, 10.5), data=(1, 1, 1))
+    assert speed.loss_share == pytest.approx(0.1)
+    assert speed.loop_share == pytest.approx(0.1)
+    assert speed.seconds("step") == 2
