@@ -13,7 +13,7 @@ from keras import layers
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.training.models import pixel_scale, resnet_preact
 from edgeseg.training.models.blocks import image_input
-from edgeseg.training.models.encoders import ENCODERS, STRIDES, encoder
+from edgeseg.training.models.encoders import ENCODERS, STRIDES, encoder, resolve_batchnorm
 
 SIZE = (64, 96)
 LIGHT = ("mobilenetv2", "mobilenetv3small", "efficientnetb0", "efficientnetv2b0", "resnet18_preact")
@@ -90,6 +90,21 @@ def test_batchnorm_is_frozen_unless_it_is_to_be_trained() -> None:
     before = frozen.get_weights()
     frozen(picture(), training=True)
     assert all(np.array_equal(a, b) for a, b in zip(before, frozen.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("batchnorm", "weights", "resolved"),
+    [
+        (None, "none", "trained"),
+        (None, "imagenet", "frozen"),
+        ("frozen", "none", "frozen"),
+        ("trained", "imagenet", "trained"),
+    ],
+)
+def test_batchnorm_that_nobody_chose_suits_the_weights(
+    batchnorm: str | None, weights: str, resolved: str
+) -> None:
+    assert resolve_batchnorm(batchnorm, weights) == resolved
 
 
 def test_equal_options_give_the_same_weights_at_every_size(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_dropout_only_while_training() -> None:
 
 
 def test_the_encoders_batchnorm_stays_frozen_in_a_saved_model(tmp_path: Any) -> None:
-    model = unet(decoder=(16, 8, 8))
+    model = unet(decoder=(16, 8, 8), encoder_batchnorm="frozen")
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert len(again.trainable_variables) == len(model.trainable_variables)

@@ -1,9 +1,10 @@
 """The real-time model's larger setting for CamVid at 352×480, 1.6 GMACs.
 
-    edgeseg train --recipe camvid_edge_large --data camvid:PATH --encoder-weights mobilenet_v2_1.0_224_no_top.weights.h5
+    edgeseg train --recipe camvid_edge_large --data camvid:PATH --encoder-weights WEIGHTS.h5
 
-SegNet's split, 11 classes, seed 1: val mIoU at label resolution 69.6 after its 8 epochs, of which the last was
-the best; 12 minutes of CPU time in 27 minutes beside much other work on two AMD EPYC cores.
+SegNet's split, 11 classes, seed 1: val mIoU at label resolution 69.6 after 8 epochs, the last of which was
+best. They took 1511 s on two AMD EPYC cores that much other work shared, 730 s of CPU time.
+WEIGHTS.h5: ImageNet's MobileNetV2 without its top, as ``--encoder-weights imagenet`` downloads it.
 """
 
 from __future__ import annotations
