@@ -1,10 +1,10 @@
 """The real-time model's larger setting for CamVid at 352×480, 1.6 GMACs.
 
-    edgeseg train --recipe camvid_edge_large --data camvid:PATH --encoder-weights WEIGHTS.h5
+    edgeseg train --recipe camvid_edge_large --data camvid:PATH --encoder-weights ENCODER.weights.h5
 
 SegNet's split, 11 classes, seed 1: val mIoU at label resolution 69.6 after 8 epochs, the last of which was
 best. They took 1511 s on two AMD EPYC cores that much other work shared, 730 s of CPU time.
-WEIGHTS.h5: ImageNet's MobileNetV2 without its top, as ``--encoder-weights imagenet`` downloads it.
+ENCODER.weights.h5: ImageNet's MobileNetV2 without its top, as ``--encoder-weights imagenet`` downloads it.
 """
 
 from __future__ import annotations

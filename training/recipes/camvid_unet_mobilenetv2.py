@@ -1,6 +1,6 @@
 """U-Net on MobileNetV2 for CamVid at 352×480, in half an hour on two CPU cores.
 
-    edgeseg train --recipe camvid_unet_mobilenetv2 --data camvid:PATH --encoder-weights WEIGHTS.h5
+    edgeseg train --recipe camvid_unet_mobilenetv2 --data camvid:PATH --encoder-weights ENCODER.weights.h5
 
 SegNet's split, 11 classes, seed 1: val mIoU at label resolution 71.2 (best epoch 10 of 16; 71.1 at model
 resolution after the last), 1900 s as the sum of the epochs on two AMD EPYC cores that other work shared.
