@@ -52,6 +52,7 @@ def to_contract(model: keras.Model, foreign: Foreign, file: Path) -> keras.Model
     shape = _input_shape(model, file)
     if model.inputs[0].dtype == "uint8":
         _refuse_scale(foreign, file)
+        _size(shape, foreign, file)
         return model
     height, width = _size(shape, foreign, file)
     _require_scale(foreign, file, model)
@@ -125,7 +126,7 @@ def _without_probabilities(model: keras.Model) -> keras.Model:
     """The model ending in logits: without a last softmax or sigmoid, be it a layer or part of one."""
     import keras
 
-    last = next(layer for layer in model.layers if layer.output is model.outputs[0])
+    last = model.outputs[0]._keras_history.operation
     ends = getattr(getattr(last, "activation", None), "__name__", None) in _PROBABILITIES
     if isinstance(last, keras.layers.Softmax) or (ends and isinstance(last, keras.layers.Activation)):
         return keras.Model(model.inputs, last.input)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -20,20 +21,18 @@ def recalibrate(model: keras.Model, train: CachedSplit, batch: int) -> None:
         train: Where 64 images come from, evenly spaced, or all where it holds fewer.
         batch: About how many images make a batch.
     """
-    layers = [layer for layer in all_layers(model) if _learns_averages(layer)]
-    momenta = [layer.momentum for layer in layers]
+    norms = [layer for layer in all_layers(model) if _learns_averages(layer)]
+    drops = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout)]
     count = min(CALIBRATION_IMAGES, len(train))
     numbers = np.linspace(0, len(train) - 1, count).round().astype(int)
-    try:
-        for step in range(max(1, count // batch)):
-            for layer in layers:
+    steps = max(1, count // batch)
+    with _set(norms, "momentum", 0.0), _set(drops, "rate", 0.0):
+        for step in range(steps):
+            for norm in norms:
                 # The plain mean of all batches so far.
-                layer.momentum = step / (step + 1)
-            # Every step-th image, so that a batch holds scenes of the whole drive.
-            model(train.images[np.sort(numbers[step :: max(1, count // batch)])], training=True)
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+                norm.momentum = step / (step + 1)
+            # Every steps-th image, so that a batch holds scenes of the whole drive.
+            model(train.images[numbers[step::steps]], training=True)
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
@@ -42,6 +41,18 @@ def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
         if isinstance(layer, keras.Model):
             yield from all_layers(layer)
         yield layer
+
+
+@contextmanager
+def _set(layers: Sequence[keras.Layer], attribute: str, value: float) -> Iterator[None]:
+    before = [getattr(layer, attribute) for layer in layers]
+    for layer in layers:
+        setattr(layer, attribute, value)
+    try:
+        yield
+    finally:
+        for layer, old in zip(layers, before, strict=True):
+            setattr(layer, attribute, old)
 
 
 def _learns_averages(layer: keras.Layer) -> bool:

@@ -18,6 +18,7 @@ from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.examiner import Examiner, Score
 from edgeseg.training.guards import check_finite, check_not_collapsed, top_class_share
 from edgeseg.training.observer import Observer, Run
+from edgeseg.training.optimizer import unscaled
 from edgeseg.training.plots import plot_predictions
 from edgeseg.training.run_folder import EpochRow, best_row, out_of_patience
 from edgeseg.training.schedule import plateau_factor
@@ -40,7 +41,8 @@ class StepWatch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         logs = logs or {}
         check_finite(logs["loss"], self._epoch + 1)
-        self._observer.stepped(self._epoch + 1, batch + 1, logs)
+        # Several steps may be one dispatch, of which an epoch's last may hold fewer.
+        self._observer.stepped(self._epoch + 1, min(batch + 1, self._batches.num_batches), logs)
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -117,7 +119,7 @@ class EpochKeeper(keras.callbacks.Callback):
 
     def _set_plateau(self) -> None:
         if self._run.recipe.schedule == "plateau":
-            self.model.optimizer.plateau.assign(plateau_factor([row.val_miou for row in self.rows]))
+            unscaled(self.model.optimizer).plateau.assign(plateau_factor([row.val_miou for row in self.rows]))
 
     def _keep(self, row: EpochRow, best: bool) -> None:
         folder, recipe = self._run.folder, self._run.recipe
@@ -138,7 +140,7 @@ class EpochKeeper(keras.callbacks.Callback):
             val_loss=score.loss,
             val_miou=score.miou,
             top_class_share=top_class_share(score.matrix),
-            learning_rate=self.model.optimizer.rate,
+            learning_rate=unscaled(self.model.optimizer).rate,
             seconds=round(time.monotonic() - self._began, 3),
         )
 
@@ -154,7 +156,7 @@ class EpochKeeper(keras.callbacks.Callback):
         )
 
 
-def checkpoint_info(run: Run, fingerprint: str) -> CheckpointInfo:
+def checkpoint_info(run: Run, fingerprint: str, *, resident: bool = False) -> CheckpointInfo:
     """What the run's checkpoints say, before its first epoch; its size is the one that is trained on."""
     recipe = run.recipe
     height, width = recipe.train_size
@@ -164,6 +166,7 @@ def checkpoint_info(run: Run, fingerprint: str) -> CheckpointInfo:
         recipe=values,
         recipe_hash=recipe.hash(),
         precision=run.precision,
+        resident=resident,
         labels=run.labels.to_dict(),
         height=height,
         width=width,

@@ -15,6 +15,7 @@ from edgeseg.atomic import atomic_file
 from edgeseg.errors import DataError, UsageError
 from edgeseg.labels import LabelSet
 from edgeseg.training.models import inference_model
+from edgeseg.training.models.own_layers import import_own_layers
 
 INFO_MEMBER = "edgeseg.json"
 _CONFIG_MEMBER = "config.json"
@@ -25,7 +26,8 @@ class CheckpointInfo(BaseModel):
 
     ``epoch`` counts finished epochs, 0 before the first. ``val_miou`` is that epoch's, at model resolution,
     0 to 1, ``None`` before the first. ``recipe`` holds the fields of :class:`edgeseg.training.recipe.Recipe`;
-    ``precision`` is what its ``auto`` came to on the machine that trained, ``None`` where that was not kept.
+    ``precision`` is what its ``auto`` came to on the machine that trained, ``None`` where that was not kept;
+    ``resident`` likewise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +36,7 @@ class CheckpointInfo(BaseModel):
     recipe: dict[str, Any]
     recipe_hash: str
     precision: str | None = None
+    resident: bool | None = None
     labels: dict[str, Any]
     height: int
     width: int
@@ -84,6 +87,7 @@ def load_trainable(path: Path) -> keras.Model:
     """
     _check_file(path)
     try:
+        import_own_layers(json.loads(_read_member(path, _CONFIG_MEMBER)))
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, str(error)) from error

@@ -13,6 +13,7 @@ from edgeseg.evaluation import Predictor
 from edgeseg.training.batches import Batches
 from edgeseg.training.calibration import recalibrate
 from edgeseg.training.data import CachedSplit
+from edgeseg.training.distributed import ALONE, Cluster
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.models import inference_model
@@ -39,11 +40,14 @@ class Examiner:
         recipe: Of the run.
         train: The split that is trained on.
         objective: The loss that is reported.
+        cluster: Who trains; every worker goes by its chief's scores.
     """
 
-    def __init__(self, recipe: Recipe, train: CachedSplit, objective: NamedLoss) -> None:
+    def __init__(
+        self, recipe: Recipe, train: CachedSplit, objective: NamedLoss, cluster: Cluster = ALONE
+    ) -> None:
         labels = train.labels
-        self._recipe, self._train = recipe, train
+        self._recipe, self._train, self._cluster = recipe, train, cluster
         self._twin = empty_network(recipe, labels, recipe.size)
         self.model = inference_model(self._twin)
         """What a checkpoint of the best epoch holds: images ``uint8 [N, H, W, 3]`` to logits."""
@@ -63,7 +67,9 @@ class Examiner:
     def score(self, batches: Batches) -> Score:
         """The scores of the followed weights on all of these batches."""
         logs = self._trainee.evaluate(batches, verbose=0, return_dict=True)
-        return Score(float(logs["loss"]), float(logs["miou"]), self._metric.matrix())
+        matrix = self._metric.matrix()
+        loss, miou, *counts = self._cluster.of_chief([logs["loss"], logs["miou"], *matrix.ravel()])
+        return Score(float(loss), float(miou), np.array(counts, np.int64).reshape(matrix.shape))
 
     @cached_property
     def predict(self) -> Predictor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +13,21 @@ import keras
 import numpy as np
 
 from edgeseg.errors import DataError
-from edgeseg.training.batches import Batches
 from edgeseg.training.callbacks import EpochKeeper, EpochSeeds, StepWatch, checkpoint_info
 from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info, restore, save_checkpoint
 from edgeseg.training.compilation import check_loss, make_trainee, steps_per_epoch
 from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.data.subset import subset
+from edgeseg.training.distributed import ALONE, Cluster
 from edgeseg.training.examiner import Examiner
-from edgeseg.training.network import choose_precision, new_network
+from edgeseg.training.models import inference_model
+from edgeseg.training.network import check_sizes, choose_precision, new_network
 from edgeseg.training.observer import Observer, Observers, Run, Status
 from edgeseg.training.plots import plot_labels
-from edgeseg.training.precision import default_workers
+from edgeseg.training.precision import default_workers, dtype_policy
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
+from edgeseg.training.resident import is_resident
 from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, out_of_patience
 from edgeseg.training.summary import summarise
 from edgeseg.training.teacher import open_teacher
@@ -43,7 +44,9 @@ class TrainResult:
     summary: dict[str, Any]
 
 
-def train(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> TrainResult:
+def train(
+    recipe: Recipe, out: Path, observers: Sequence[Observer] = (), cluster: Cluster = ALONE
+) -> TrainResult:
     """Train from the start.
 
     Args:
@@ -67,20 +70,24 @@ def train(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> Trai
     check_new_folder(out)
     dataset = open_dataset(recipe.data)
     check_loss(recipe, dataset.labels)
-    with _dtype_policy(choose_precision(recipe, dataset.labels)) as precision:
+    check_sizes(recipe, dataset.labels)
+    precision = choose_precision(recipe, dataset.labels)
+    with dtype_policy(precision):
         keras.utils.set_random_seed(recipe.seed)
-        network, teacher = new_network(recipe, dataset.labels), open_teacher(recipe, dataset.labels)
+        with cluster.scope():
+            network, teacher = new_network(recipe, dataset.labels), open_teacher(recipe, dataset.labels)
         data = _decoded(recipe, dataset, observer)
-        trainee = make_trainee(network, recipe, data.train, teacher)
+        resident = is_resident(recipe.resident, data.train, cluster)
+        trainee = make_trainee(network, recipe, data.train, teacher, cluster, resident=resident)
         run = _run(RunFolder.create(out), recipe, data, network, precision)
-        info = checkpoint_info(run, data.fingerprint)
+        info = checkpoint_info(run, data.fingerprint, resident=resident)
         _write_start(run, data)
         # From here on a run can be resumed, even one that is cut off in its first epoch.
         save_checkpoint(network, run.folder.last, info)
-        return _fit(run, data, trainee, info, [], observer)
+        return _fit(run, data, trainee, info, [], observer, cluster)
 
 
-def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
+def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = ALONE) -> TrainResult:
     """Continue a run in its folder, as if it had never stopped.
 
     Its recipe, weights, optimiser state and order of samples are those of the uninterrupted run. A run whose
@@ -99,14 +106,18 @@ def resume(path: Path, observers: Sequence[Observer] = ()) -> TrainResult:
     data = _decoded(recipe, open_dataset(recipe.data), observer)
     _check_same_data(folder, info, data)
     # What "auto" was when the run began holds, whatever this machine would choose.
-    with _dtype_policy(info.precision or choose_precision(recipe, data.dataset.labels)) as precision:
+    precision = info.precision or choose_precision(recipe, data.dataset.labels)
+    with dtype_policy(precision):
         keras.utils.set_random_seed(recipe.seed)
         # From the file, and not built anew: the weights that an encoder began with need not be there again.
-        network = load_trainable(folder.last)
-        trainee = make_trainee(network, recipe, data.train, open_teacher(recipe, data.dataset.labels))
-        restore(network, folder.last)
+        with cluster.scope():
+            network, teacher = load_trainable(folder.last), open_teacher(recipe, data.dataset.labels)
+        resident = is_resident(info.resident, data.train, cluster)
+        trainee = make_trainee(network, recipe, data.train, teacher, cluster, resident=resident)
+        with cluster.scope():
+            restore(network, folder.last)
         run = replace(_run(folder, recipe, data, network, precision), first_epoch=info.epoch)
-        return _fit(run, data, trainee, info, rows, observer)
+        return _fit(run, data, trainee, info, rows, observer, cluster)
 
 
 @dataclass(frozen=True)
@@ -127,10 +138,10 @@ def _decoded(recipe: Recipe, dataset: Dataset, observer: Observer) -> _Data:
         prepare(dataset, name, recipe.height, recipe.width, on_progress=partial(observer.preparing, name))
         for name in names
     ]
-    for name, split in zip(names, splits, strict=True):
+    train, val = subset(splits[0], recipe.fraction, recipe.seed), splits[1]
+    for name, split in zip(names, (train, val), strict=True):
         _check_labelled(name, split, recipe)
-    train, val = splits
-    return _Data(dataset, subset(train, recipe.fraction, recipe.seed), val)
+    return _Data(dataset, train, val)
 
 
 def _check_labelled(name: str, split: CachedSplit, recipe: Recipe) -> None:
@@ -143,7 +154,9 @@ def _check_labelled(name: str, split: CachedSplit, recipe: Recipe) -> None:
         )
 
 
-def _loader(recipe: Recipe, split: CachedSplit, *, training: bool) -> BatchLoader:
+def _loader(
+    recipe: Recipe, split: CachedSplit, *, training: bool, part: tuple[int, int, int] = (0, 1, 1)
+) -> BatchLoader:
     workers = default_workers() if recipe.workers is None else recipe.workers
     return BatchLoader(
         split,
@@ -153,6 +166,7 @@ def _loader(recipe: Recipe, split: CachedSplit, *, training: bool) -> BatchLoade
         crop=recipe.crop if training else None,
         shuffle=training,
         workers=workers if training else 0,
+        part=part,
     )
 
 
@@ -162,7 +176,7 @@ def _run(folder: RunFolder, recipe: Recipe, data: _Data, model: keras.Model, pre
         recipe=recipe,
         labels=data.dataset.labels,
         precision=precision,
-        parameters=model.count_params(),
+        parameters=inference_model(model).count_params(),
         steps_per_epoch=steps_per_epoch(recipe, data.train),
         first_epoch=0,
     )
@@ -183,13 +197,14 @@ def _fit(
     info: CheckpointInfo,
     rows: list[EpochRow],
     observer: Observer,
+    cluster: Cluster,
 ) -> TrainResult:
     status: Status = "failed"
     summary: dict[str, Any] = {}
     try:
         observer.started(run)
         if not out_of_patience(rows, run.recipe.early_stopping):
-            _fit_epochs(run, data, trainee, info, rows, observer)
+            _fit_epochs(run, data, trainee, info, rows, observer, cluster)
         summary = summarise(run, data.dataset, rows, observer.evaluating)
         status = "finished"
         return TrainResult(run.folder, run.recipe, tuple(rows), summary)
@@ -207,18 +222,19 @@ def _fit_epochs(
     info: CheckpointInfo,
     rows: list[EpochRow],
     observer: Observer,
+    cluster: Cluster,
 ) -> None:
     """The epochs that are left; each is added to ``rows``."""
     recipe = run.recipe
-    examiner = Examiner(recipe, data.train, trainee.objective)
+    examiner = Examiner(recipe, data.train, trainee.objective, cluster)
     with (
-        _loader(recipe, data.train, training=True) as train_loader,
+        _loader(recipe, data.train, training=True, part=cluster.part) as train_loader,
         _loader(recipe, data.val, training=False) as val_loader,
     ):
-        batches = Batches(train_loader)
+        batches = trainee.batches(train_loader)
         keeper = EpochKeeper(run, rows, examiner, val_loader, info, observer)
         trainee.fit(
-            batches,
+            cluster.batches(batches),
             initial_epoch=run.first_epoch,
             epochs=recipe.epochs,
             callbacks=[EpochSeeds(recipe.seed), StepWatch(batches, observer), keeper],
@@ -226,17 +242,6 @@ def _fit_epochs(
             # The loader shuffles, by seed and epoch; Keras would shuffle its batches again, by chance.
             shuffle=False,
         )
-
-
-@contextmanager
-def _dtype_policy(precision: str) -> Iterator[str]:
-    """A precision as Keras's global policy, for as long as the run lasts."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield precision
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _resumable_info(folder: RunFolder, recipe: Recipe) -> CheckpointInfo:

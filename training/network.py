@@ -11,7 +11,7 @@ from edgeseg.training.calibration import all_layers
 from edgeseg.training.models import build_model, model_options
 from edgeseg.training.models.encoders import resolve_batchnorm
 from edgeseg.training.optimizer import ENCODER
-from edgeseg.training.precision import resolve_precision
+from edgeseg.training.precision import has_accelerator, resolve_precision
 from edgeseg.training.recipe import Recipe
 
 # Options of models that say which weights to begin with, and what they say where it does not matter.
@@ -42,6 +42,16 @@ def empty_network(recipe: Recipe, labels: LabelSet, size: tuple[int, int]) -> ke
     return _built(recipe, labels, size, {**options, **starts})
 
 
+def check_sizes(recipe: Recipe, labels: LabelSet) -> None:
+    """See whether the size fits the model too where only windows of it are trained on.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if recipe.crop:
+        empty_network(recipe, labels, recipe.size)
+
+
 def choose_precision(recipe: Recipe, labels: LabelSet) -> str:
     """The Keras dtype policy for the recipe on this machine.
 
@@ -49,7 +59,7 @@ def choose_precision(recipe: Recipe, labels: LabelSet) -> str:
     ``auto`` trains a network of them in float32 (measured with ``edge``: twice as fast as in bfloat16).
     """
     precision = resolve_precision(recipe.precision)
-    if recipe.precision != "auto" or precision != "mixed_bfloat16":
+    if recipe.precision != "auto" or precision != "mixed_bfloat16" or has_accelerator():
         return precision
     network = empty_network(recipe, labels, recipe.train_size)
     return "float32" if any(map(_is_depthwise, all_layers(network))) else precision

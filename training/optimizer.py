@@ -38,9 +38,18 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int, network: keras.Model) -
         ema_momentum=recipe.ema,
         gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
     )
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        # As compile would, but once for the network and what trains it.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Built here, so that a checkpoint of any epoch, the zeroth too, can be saved and restored.
     optimizer.build(network.trainable_variables)
     return optimizer
+
+
+def unscaled(optimizer: keras.optimizers.Optimizer) -> _PartRates:
+    """The optimiser itself, without the scaling of the loss that float16 needs."""
+    own: _PartRates = getattr(optimizer, "inner_optimizer", optimizer)
+    return own
 
 
 class _PartRates:
@@ -94,7 +103,7 @@ class _PartRates:
     def _encoder_part(self) -> Any:
         if not self._frozen_steps:
             return self._encoder_rate
-        awake = self.iterations >= self._frozen_steps  # type: ignore[attr-defined]
+        awake = self._iterations >= self._frozen_steps  # type: ignore[attr-defined]
         return self._encoder_rate * ops.cast(awake, "float32")
 
 

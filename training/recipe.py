@@ -69,6 +69,9 @@ class Recipe(BaseModel):
     batch: int = Field(8, ge=1, description="Images in one step.")
     accumulate: int = Field(1, ge=1, description="Steps whose gradients make one update.")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    resident: bool | None = Field(
+        None, description="Training images in the accelerator's memory, varied there; null: where they fit."
+    )
     early_stopping: int = Field(
         0, ge=0, description="Stop after so many epochs without a better val mIoU; 0 trains all epochs."
     )
@@ -125,7 +128,7 @@ def make_recipe(values: Mapping[str, Any], settings: Mapping[str, str] | None = 
 
     Args:
         values: Fields of :class:`Recipe`, nested as in YAML.
-        settings: Dotted field names to YAML text, for instance ``{"augment.hflip": "0"}``.
+        settings: Dotted field names to YAML text, for instance ``{"augment.horizontal_flip": "0"}``.
 
     Raises:
         UsageError: A field does not exist or its value is not allowed.

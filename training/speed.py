@@ -29,7 +29,7 @@ from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.network import new_network
 from edgeseg.training.observer import Observer
 from edgeseg.training.optimizer import make_optimizer
-from edgeseg.training.precision import default_workers, jit_compile
+from edgeseg.training.precision import default_workers, has_accelerator, jit_compile
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.resident import STEPS_PER_DISPATCH, ResidentBatches, ResidentSplit, ResidentTrainee
 from edgeseg.training.trainee import Trainee
@@ -185,14 +185,16 @@ def _looped(recipe: Recipe, train: CachedSplit, split: ResidentSplit | None) -> 
 def _steps(trainee: Trainee, batch: tuple[Any, Any]) -> Part:
     """The compiled step by itself, on one batch that is on the device, without Keras's loop."""
     step = _compiled_step(trainee)
+    # An accelerator works off a queue; a CPU has none, and its steps are long.
+    count = STEPS_PER_DISPATCH if has_accelerator() else 1
 
     def run() -> tuple[float, float]:
         start = time.monotonic()
-        for _ in range(STEPS_PER_DISPATCH):
-            logs = step(batch)
+        for _ in range(count):
+            result = step(batch)
         # What was dispatched is done only when its result is there.
-        float(ops.convert_to_numpy(logs).ravel()[0])
-        return time.monotonic() - start, STEPS_PER_DISPATCH
+        ops.convert_to_numpy(result)
+        return time.monotonic() - start, count
 
     return run
 

@@ -73,6 +73,9 @@ def _resized(
             found=f"{height}x{width}",
             next_step=f"Train at {height}x{width} (--size, or --crop), or name another teacher.",
         )
-    rebuilt = inference_model(empty_network(make_recipe(info.recipe), labels, size))
+    # Of a checkpoint that was imported there is no whole recipe.
+    built = {"model": info.model, "model_options": info.recipe.get("model_options", {})}
+    recipe = make_recipe({"data": info.dataset, **built})
+    rebuilt = inference_model(empty_network(recipe, labels, size))
     rebuilt.set_weights(model.get_weights())
     return rebuilt

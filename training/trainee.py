@@ -8,6 +8,8 @@ import keras
 from keras import ops, tree
 from typing_extensions import override
 
+from edgeseg.training.batches import Batches
+from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.teacher import Teacher
@@ -37,6 +39,10 @@ class Trainee(keras.Model):
         super().__init__(name="trainee")
         self.network, self.objective, self.metric = network, objective, metric
         self._auxiliary_weight, self._teacher = auxiliary_weight, teacher
+
+    def batches(self, loader: BatchLoader) -> Batches:
+        """What a loader's images are to be fitted as."""
+        return Batches(loader)
 
     @override
     def call(self, images: Any, training: bool | None = None) -> Any:

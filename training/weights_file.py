@@ -63,7 +63,10 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 def _of_keras3(file: h5py.File) -> LayerWeights:
     named: LayerWeights = {}
 
-    def collect(_: str, group: Any) -> None:
+    def collect(path: str, group: Any) -> None:
+        # A compiled model's file also holds its optimiser, whose groups have names too.
+        if path.startswith("optimizer"):
+            return
         if isinstance(group, h5py.Group) and "name" in group.attrs:
             named[str(group.attrs["name"])] = [group[str(index)][()] for index in range(len(group))]
 

@@ -17,7 +17,9 @@ _VARIANTS = 4
 
 def preview(
     data: Data,
-    recipe: Annotated[Path | None, typer.Option(help="Take it all from this recipe.yaml.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Take it all from this recipe or recipe.yaml.", metavar="NAME|FILE")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Input size, HxW.")] = None,
     crop: Annotated[str | None, typer.Option(help="Size of the windows that are trained on, HxW.")] = None,
     settings: Annotated[
@@ -47,12 +49,13 @@ def preview(
     done(out, f"edgeseg train --data {data}" + (f" --recipe {recipe}" if recipe else ""))
 
 
-def _recipe(data: str, file: Path | None, size: str | None, crop: str | None, settings: list[str]) -> Recipe:
-    """The recipe file's values, over them the options, over them ``--set``."""
+def _recipe(data: str, start: str | None, size: str | None, crop: str | None, settings: list[str]) -> Recipe:
+    """The values of the recipe to start from, over them the options, over them ``--set``."""
     from edgeseg.cli.console import parse_settings, parse_size
-    from edgeseg.training.recipe import make_recipe, read_recipe
+    from edgeseg.training.recipe import make_recipe
+    from edgeseg.training.recipes import recipe_values
 
-    values = {**(read_recipe(file) if file else {}), "data": data}
+    values = {**(recipe_values(start) if start else {}), "data": data}
     if size:
         values["size"] = parse_size(size)
     if crop:

@@ -32,7 +32,7 @@ def import_weights(
         ),
     ] = None,
 ) -> None:
-    """Load a segmentation_models.Unet into edgeseg's unet, to be evaluated, exported or trained on."""
+    """Load a segmentation_models.Unet into edgeseg's unet, to be exported and, with --labels, evaluated."""
     import shlex
 
     from edgeseg.cli.console import done, parse_size

@@ -84,7 +84,9 @@ def _chosen(names: str | None) -> list[str]:
     from edgeseg.errors import UnknownNameError
     from edgeseg.training.models import MODELS
 
-    chosen = [name.strip() for name in names.split(",")] if names else list(MODELS)
+    # An ensemble is made of checkpoints, and costs what they do.
+    costing = [name for name in MODELS if name != "ensemble"]
+    chosen = [name.strip() for name in names.split(",")] if names else costing
     for name in chosen:
         if name not in MODELS:
             raise UnknownNameError.of("model", name, MODELS)

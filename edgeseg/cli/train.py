@@ -45,6 +45,13 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/train/MODEL-DATASET.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder as it was.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Train on these machines together, the same list on each.", metavar="HOST:PORT,…"),
+    ] = None,
+    worker_index: Annotated[
+        int | None, typer.Option(help="This machine's place in --workers, from 0.")
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard for TensorBoard.")
     ] = False,
@@ -76,11 +83,14 @@ def train(
     given = {key: value for key, value in values.items() if value is not None}
     if resume:
         _refuse_changes(given, recipe=recipe, set=settings, out=out)
-        result = _train(resume, tensorboard, mlflow)
+        made, folder = None, resume
     else:
         made = _recipe(recipe, given, settings or [])
         folder = out or Path("runs", "train", f"{made.model}-{made.data.partition(':')[0]}")
-        result = _train((made, folder), tensorboard, mlflow)
+    addresses = [address.strip() for address in workers.split(",")] if workers else []
+    result = _train(made, folder, _trackers(tensorboard, mlflow), (addresses, worker_index))
+    if result is None:
+        return
     if json:
         print_json({"run_folder": str(result.folder.path), **result.summary})
     done(result.folder.path, f"edgeseg export {result.folder.best} --target arm --data {result.recipe.data}")
@@ -111,25 +121,30 @@ def _recipe(start: str | None, given: dict[str, Any], settings: list[str]) -> Re
     return make_recipe(values, parsed)
 
 
-def _train(start: Path | tuple[Recipe, Path], tensorboard: bool, mlflow: str | None) -> TrainResult:
-    """Start a recipe in a folder, or continue the run in one."""
+def _train(
+    recipe: Recipe | None, folder: Path, trackers: list[Observer], workers: tuple[list[str], int | None]
+) -> TrainResult | None:
+    """Start a recipe in a folder, or without one continue the run there; only the chief has a result."""
     from edgeseg.cli.console import console
     from edgeseg.cli.training_half import training_half
 
     with training_half("edgeseg train"):
+        from edgeseg.training.distributed import connect
         from edgeseg.training.fit import resume, train
     from edgeseg.cli.training_progress import TrainingProgress
 
+    cluster = connect(*workers)
     progress = TrainingProgress()
     try:
-        with progress:
-            observers = [progress, *_trackers(tensorboard, mlflow)]
-            return resume(start, observers) if isinstance(start, Path) else train(*start, observers)
+        with progress, cluster.watched(), cluster.run_folder(folder) as own:
+            observers = [progress, *trackers] if cluster.is_chief else []
+            result = train(recipe, own, observers, cluster) if recipe else resume(own, observers, cluster)
     except KeyboardInterrupt:
         if progress.run:
-            folder = progress.run.folder.path
-            console.print(f"Continue with: edgeseg train --resume {folder}", markup=False, soft_wrap=True)
+            path = progress.run.folder.path
+            console.print(f"Continue with: edgeseg train --resume {path}", markup=False, soft_wrap=True)
         raise
+    return result if cluster.is_chief else None
 
 
 def _trackers(tensorboard: bool, mlflow: str | None) -> list[Observer]:

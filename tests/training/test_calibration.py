@@ -43,3 +43,12 @@ def test_a_frozen_layer_keeps_its_averages(cached: CachedSplit) -> None:
     recalibrate(model, cached, 4)
     assert np.array_equal(frozen.moving_mean, np.zeros(3))
     assert np.array_equal(frozen.moving_variance, np.ones(3))
+
+
+def test_nothing_is_dropped_while_they_are_computed(cached: CachedSplit) -> None:
+    image = keras.Input((16, 16, 3), dtype="uint8", name="image")
+    drop, norm = keras.layers.Dropout(0.9), keras.layers.BatchNormalization()
+    model = keras.Model(image, norm(drop(keras.layers.Rescaling(1 / 255)(image))))
+    recalibrate(model, cached, 16)
+    assert np.array(norm.moving_mean) == pytest.approx((cached.images / 255).mean(axis=(0, 1, 2)), abs=1e-4)
+    assert drop.rate == 0.9

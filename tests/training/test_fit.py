@@ -15,7 +15,7 @@ import pytest
 from keras import ops
 
 from edgeseg.errors import DataError, TrainingError, UsageError
-from edgeseg.training import guards, network
+from edgeseg.training import fit, guards, network
 from edgeseg.training.callbacks import EpochSeeds
 from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
 from edgeseg.training.compilation import make_trainee
@@ -354,3 +354,35 @@ def test_a_loss_that_is_not_finite_is_stopped(tiny_recipe: type, tmp_path: Path)
     info = read_info(RunFolder(tmp_path / "run").last)
     assert info is not None
     assert info.epoch == 0, "the broken weights were not kept"
+
+
+@pytest.mark.heavy
+def test_images_on_the_device_resume_exactly(tiny_recipe: type, tmp_path: Path) -> None:
+    recipe = tiny_recipe(resident=True, epochs=2)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "cut", [Interrupt(2, 4)])
+    again = resume(tmp_path / "cut")
+    assert [row.val_loss for row in again.rows] == pytest.approx(
+        [row.val_loss for row in whole.rows], rel=1e-5
+    )
+    info = read_info(again.folder.last)
+    assert info is not None
+    assert info.resident
+
+
+def test_a_size_that_only_the_windows_fit_is_refused_before_an_image_is_decoded(
+    tiny_recipe: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "prepare", None)
+    with pytest.raises(UsageError, match="--size"):
+        train(tiny_recipe(size=[18, 16], crop=[16, 16]), tmp_path / "run")
+
+
+def test_a_fraction_without_a_labelled_pixel_is_refused(tiny_recipe: type, tmp_path: Path) -> None:
+    split = prepare(open_dataset(tiny_recipe().data), "train", 16, 16)
+    ignored = np.full_like(split.masks, split.labels.ignore_index)
+    with pytest.raises(DataError, match="only ignored pixels"):
+        fit._check_labelled(
+            "train", replace(split, masks=ignored, histogram=np.zeros(3, np.int64)), tiny_recipe()
+        )

@@ -133,7 +133,7 @@ def test_an_error_while_decoding_gives_the_cursor_back(monkeypatch: pytest.Monke
     ("arguments", "code", "message"),
     [
         (["train"], 2, "--data: expected a dataset"),
-        (["train", "--data", "synthetic", "--model", "unet"], 2, "unet_mini_source"),
+        (["train", "--data", "synthetic", "--model", "unett"], 2, "unet_mini_source"),
         (["train", "--data", "synthetic", "--loss", "dize"], 2, "focal_tversky"),
         (["train", "--data", "synthetic", "--size", "250"], 2, "HxW"),
         (["train", "--data", "synthetic", "--set", "epoch=3"], 2, "no such field"),

@@ -12,7 +12,7 @@ from edgeseg.training.comparison.proof import check_trained_as_planned
 from edgeseg.training.compilation import check_loss
 from edgeseg.training.data import open_dataset
 from edgeseg.training.fit import resume, train
-from edgeseg.training.network import new_network
+from edgeseg.training.network import check_sizes, new_network
 from edgeseg.training.observer import Observer
 
 
@@ -29,6 +29,7 @@ def check_recipes(runs: Sequence[PlannedRun]) -> None:
         check_loss(recipe, labels)
         network = (recipe.model, recipe.model_options, recipe.train_size)
         if network not in built:
+            check_sizes(recipe, labels)
             new_network(recipe, labels)
             built.append(network)
 

@@ -4,7 +4,7 @@
 
 SegNet's split, 11 classes, seed 1: val mIoU at label resolution 69.6 after 8 epochs, the last of which was
 best. They took 1511 s on two AMD EPYC cores that much other work shared, 730 s of CPU time.
-ENCODER.weights.h5: ImageNet's MobileNetV2 without its top, as ``--encoder-weights imagenet`` downloads it.
+ENCODER.weights.h5: ImageNet's MobileNetV2 without its top; here it was the one of Google Coral's test data.
 """
 
 from __future__ import annotations
