@@ -21,7 +21,8 @@ class Teacher:
     """The teacher's part of a loss. It is no layer, so that Keras takes it for no part of the student.
 
     Args:
-        model: Images ``uint8 [N, H, W, 3]`` to logits ``[N, H, W, C]``.
+        model: Images ``uint8 [N, h, w, 3]`` to logits ``[N, h, w, C]``, of any h and w: what the student sees
+            is resized to it, and its logits back.
         weight: Of the distance from it.
         temperature: See :func:`edgeseg.training.losses.distillation.distillation`.
     """
@@ -31,15 +32,27 @@ class Teacher:
 
     def loss(self, images: Any, logits: Any) -> Any:
         """The weighted distance of a student's logits from the teacher's."""
-        taught = ops.stop_gradient(self._model(images, training=False))
-        return self._weight * distillation(taught, logits, self._temperature)
+        taught = self._model(self._as_seen(images), training=False)
+        size = logits.shape[1:3]
+        if taught.shape[1:3] != size:
+            taught = ops.image.resize(taught, size, interpolation="bilinear")
+        return self._weight * distillation(ops.stop_gradient(taught), logits, self._temperature)
+
+    def _as_seen(self, images: Any) -> Any:
+        size = self._model.input_shape[1:3]
+        if images.shape[1:3] == size:
+            return images
+        resized = ops.image.resize(ops.cast(images, "float32"), size, interpolation="bilinear")
+        return ops.cast(ops.clip(ops.round(resized), 0, 255), "uint8")
 
 
 def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
-    """The recipe's teacher at the size that is trained on; ``None`` where it has none.
+    """The recipe's teacher, ``None`` where it has none: it sees things as large as in its own training.
+
+    A whole image is resized to the teacher's size, a window to the same part of it.
 
     Raises:
-        UsageError: There is no such file, or it cannot be had at that size.
+        UsageError: There is no such file, or it cannot be had at the size of a window.
         DataError: The file is damaged, or its classes are others.
     """
     if recipe.teacher is None:
@@ -49,8 +62,8 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
     if info:
         require_same_classes(info.label_set(), labels, f"--data {recipe.data}, for the teacher {path}")
     model = inference_model(load_trainable(path))
-    if model.input_shape[1:3] != recipe.train_size:
-        model = _resized(path, model, info, labels, recipe.train_size)
+    if recipe.crop:
+        model = _for_windows(path, model, info, labels, recipe)
     if model.output_shape[-1] != len(labels):
         raise UsageError(
             f"--teacher {path}",
@@ -61,21 +74,25 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
     return Teacher(model, recipe.distill_weight, recipe.distill_temperature)
 
 
-def _resized(
-    path: Path, model: keras.Model, info: CheckpointInfo | None, labels: LabelSet, size: tuple[int, int]
+def _for_windows(
+    path: Path, model: keras.Model, info: CheckpointInfo | None, labels: LabelSet, recipe: Recipe
 ) -> keras.Model:
-    """The same weights in a network of another input size."""
+    """The same weights in a network of an input of the window's part of the teacher's own."""
+    own: tuple[int, int] = model.input_shape[1:3]
+    parts = zip(own, recipe.train_size, recipe.size, strict=True)
+    size = tuple(max(64, 32 * round(length * part / whole / 32)) for length, part, whole in parts)
+    if size == own:
+        return model
     if info is None or info.model == "ensemble":
-        height, width = model.input_shape[1:3]
         raise UsageError(
             f"--teacher {path}",
-            expected=f"a model of the training size {size[0]}x{size[1]}, for this one cannot be rebuilt",
-            found=f"{height}x{width}",
-            next_step=f"Train at {height}x{width} (--size, or --crop), or name another teacher.",
+            expected="a model that can be rebuilt for windows, which an ensemble and a foreign one cannot",
+            found=f"one of {own[0]}x{own[1]}, and windows of {recipe.train_size[0]}x{recipe.train_size[1]}",
+            next_step="Train without --crop, or name another teacher.",
         )
     # Of a checkpoint that was imported there is no whole recipe.
     built = {"model": info.model, "model_options": info.recipe.get("model_options", {})}
-    recipe = make_recipe({"data": info.dataset, **built})
-    rebuilt = inference_model(empty_network(recipe, labels, size))
+    known = make_recipe({"data": info.dataset, **built})
+    rebuilt = inference_model(empty_network(known, labels, (size[0], size[1])))
     rebuilt.set_weights(model.get_weights())
     return rebuilt

@@ -116,10 +116,22 @@ class TestTeacher:
             alone + 0.5 * distance, rel=1e-5
         )
 
-    def test_of_another_size_is_rebuilt(self, taught: Path, tiny_recipe: Any, cached: CachedSplit) -> None:
-        recipe = tiny_recipe(teacher=str(taught), size=[16, 24], distill_temperature=1)
-        images = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3)).astype(np.uint8)
-        expected = empty_network(recipe, cached.labels, (16, 24))
+    def test_sees_a_whole_image_at_its_own_size(
+        self, taught: Path, tiny_recipe: Any, cached: CachedSplit
+    ) -> None:
+        recipe = tiny_recipe(teacher=str(taught), size=[32, 48], distill_temperature=1)
+        images = np.repeat(np.repeat(cached.images[:2], 2, axis=1), 3, axis=2)
+        seen = ops.image.resize(ops.cast(images, "float32"), (16, 16))
+        own = load_trainable(taught)(ops.cast(ops.round(seen), "uint8"))
+        teacher = open_teacher(recipe, cached.labels)
+        assert teacher is not None
+        assert float(teacher.loss(images, ops.image.resize(own, (32, 48)))) == pytest.approx(0, abs=1e-6)
+
+    def test_is_rebuilt_for_windows(self, taught: Path, tiny_recipe: Any, cached: CachedSplit) -> None:
+        """Half of the image is half of what the teacher sees, but no less than 64 pixels."""
+        recipe = tiny_recipe(teacher=str(taught), size=[128, 64], crop=[64, 64], distill_temperature=1)
+        images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+        expected = empty_network(recipe, cached.labels, (64, 64))
         expected.set_weights(load_trainable(taught).get_weights())
         teacher = open_teacher(recipe, cached.labels)
         assert teacher is not None
