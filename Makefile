@@ -8,16 +8,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test large fast lint clean
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/edgeseg demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not large"
+
+large: $(VENV)/.dev-installed ## larger sizes of what the tests cover already
+	$(BIN)/python -m pytest -m large
 
 fast: lint ## what takes seconds
-	$(BIN)/python -m pytest -m "not heavy"
+	$(BIN)/python -m pytest -m "not heavy and not large"
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/pre-commit run --all-files

@@ -27,6 +27,7 @@ class Case:
         options: Its options.
         size: The smallest useful height and width.
         heavy: Whether even building it takes more than a few seconds.
+        large: Whether it is a larger size of what a smaller case already tests.
         package: What it needs to be installed, beside the extra ``train``.
         layers: Modules of its layers that are not Keras's own.
         members: Of an ensemble: the cases whose models it is made of.
@@ -37,9 +38,14 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (64, 64)
     heavy: bool = False
+    large: bool = False
     package: str | None = None
     layers: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+
+    @property
+    def marks(self) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.heavy] * self.heavy + [pytest.mark.large] * self.large
 
     def build(self, classes: int, size: tuple[int, int] | None = None) -> keras.Model:
         if self.package:
@@ -54,9 +60,10 @@ class Case:
             return build_model(self.model, classes, *size, checkpoints=paths, **self.options)
 
 
-def _segformer(variant: str, *, heavy: bool) -> Case:
+def _segformer(size: int) -> Case:
     layers = ("keras_hub.", "edgeseg.training.models.segformer")
-    return Case(f"segformer_{variant}", 32, heavy=heavy, package="keras_hub", layers=layers)
+    heavy, large = size > 0, size > 1
+    return Case(f"segformer_b{size}", 32, heavy=heavy, large=large, package="keras_hub", layers=layers)
 
 
 _SCRATCH = {"encoder_weights": "none"}
@@ -75,13 +82,14 @@ CASES: dict[str, Case] = {
     "ensemble": Case("ensemble", 4, size=(16, 24), members=("unet_mini", "unet_mini_source")),
     "deeplabv3plus": Case("deeplabv3plus", 32, _DEEPLAB),
     "deeplabv3plus-resnet50": Case("deeplabv3plus", 32, {**_DEEPLAB, "encoder": "resnet50"}, heavy=True),
-    "deeplabv3plus-resnet101": Case("deeplabv3plus", 32, {**_DEEPLAB, "encoder": "resnet101"}, heavy=True),
+    "deeplabv3plus-resnet101": Case(
+        "deeplabv3plus", 32, {**_DEEPLAB, "encoder": "resnet101"}, heavy=True, large=True
+    ),
     "deeplabv3plus-xception": Case("deeplabv3plus", 32, {**_DEEPLAB, "encoder": "xception"}, heavy=True),
-    "segformer_b0": _segformer("b0", heavy=False),
-    **{f"segformer_b{size}": _segformer(f"b{size}", heavy=True) for size in range(1, 6)},
+    **{f"segformer_b{size}": _segformer(size) for size in range(6)},
 }
 """Name of a case to it; a model with several kinds of options has several."""
 
 every_case = pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=[pytest.mark.heavy] * case.heavy) for name, case in CASES.items()]
+    "case", [pytest.param(name, marks=case.marks) for name, case in CASES.items()]
 )

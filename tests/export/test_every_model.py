@@ -15,7 +15,7 @@ from edgeseg.export.to_litert import convert_litert
 from edgeseg.export.to_onnx import convert_onnx
 from edgeseg.training.checkpoint import load_checkpoint
 from edgeseg.training.data.dataset import Dataset
-from models_cases import CASES
+from models_cases import CASES, every_case
 
 STEPS = 10
 BATCH = 8
@@ -23,7 +23,7 @@ AGREEMENT = 0.999
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("case", CASES)
+@every_case
 def test_it_trains_and_its_checkpoint_and_exports_agree_with_it(
     case: str, dataset: Dataset, frames: np.ndarray, save, tmp_path: Path
 ) -> None:

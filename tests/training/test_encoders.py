@@ -17,9 +17,15 @@ from edgeseg.training.models.encoders import ENCODERS, STRIDES, encoder, resolve
 
 SIZE = (64, 96)
 LIGHT = ("mobilenetv2", "mobilenetv3small", "efficientnetb0", "efficientnetv2b0", "resnet18_preact")
-every_encoder = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in ENCODERS]
-)
+HEAVY = ("efficientnetb3", "efficientnetv2s", "mobilenetv3large", "resnet50", "xception")
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    """One of each family is always tested; the rest of it is larger."""
+    return [] if name in LIGHT else [pytest.mark.heavy] if name in HEAVY else [pytest.mark.large]
+
+
+every_encoder = pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in ENCODERS])
 
 
 def maps(name: str, *, size: tuple[int, int] = SIZE, **options: Any) -> keras.Model:

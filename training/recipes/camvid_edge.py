@@ -1,9 +1,9 @@
-"""The real-time model for CamVid at 256×256, in ten minutes on two CPU cores.
+"""The real-time model for CamVid at 256×256, in minutes on two CPU cores.
 
     edgeseg train --recipe camvid_edge --data camvid:PATH --encoder-weights ENCODER.weights.h5
 
 SegNet's split, 11 classes, seed 1: val mIoU at label resolution 64.4 with 0.21 GMACs (best epoch 15 of 16);
-the epochs took 580 s on two AMD EPYC cores that other work shared.
+the epochs took 964 s on two AMD EPYC cores that much other work shared; the run took 480 s of CPU time.
 ENCODER.weights.h5: ImageNet's MobileNetV2 without its top; here it was the one of Google Coral's test data.
 """
 
