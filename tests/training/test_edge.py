@@ -73,7 +73,7 @@ def test_the_auxiliary_head_is_cut_off_for_the_car() -> None:
 
 
 def test_batchnorm_of_the_encoder_alone_is_frozen() -> None:
-    model = edge()
+    model = edge(encoder_batchnorm="frozen")
     frozen = [layer for layer in model.get_layer("encoder").layers if _is_norm(layer)]
     own = [layer for layer in model.layers if _is_norm(layer)]
     assert frozen
