@@ -259,37 +259,41 @@ def test_resume_keeps_the_precision_that_auto_was(
     assert resume(tmp_path / "run").summary["precision"] == "mixed_float16"
 
 
-class WithDropout:
+def with_dropout(
+    num_classes: int,
+    height: int,
+    width: int,
+    *,
+    channels: int = 4,
+    momentum: float = 0.9,
+    encoder_weights: str = "none",
+) -> keras.Model:
     """A model that draws random numbers in each step, and needs a file that is only there at first."""
-
-    def __init__(self) -> None:
-        self.built = 0
-
-    def __call__(
-        self, num_classes: int, height: int, width: int, *, channels: int = 4, momentum: float = 0.9
-    ) -> keras.Model:
-        self.built += 1
-        image = keras.Input((height, width, 3), dtype="uint8", name="image")
-        x = keras.layers.Rescaling(1 / 255)(image)
-        x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
-        x = keras.layers.Dropout(0.5)(x)
-        return keras.Model(image, keras.layers.Conv2D(num_classes, 1)(keras.layers.Dropout(0.1)(x)))
+    assert encoder_weights == "none" or Path(encoder_weights).is_file()
+    image = keras.Input((height, width, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization(momentum=momentum)(keras.layers.Dropout(0.5)(x))
+    return keras.Model(image, keras.layers.Conv2D(num_classes, 1)(keras.layers.Dropout(0.1)(x)))
 
 
 @pytest.mark.heavy
-def test_resuming_draws_the_same_random_numbers_and_builds_no_model(
+def test_resuming_draws_the_same_random_numbers_and_needs_no_encoders_file(
     tiny_recipe: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model with weights of its own from elsewhere must not need them again: the checkpoint has all."""
-    build = WithDropout()
-    monkeypatch.setattr(unet_mini, "build", build)
-    recipe = tiny_recipe(epochs=2)
+    monkeypatch.setattr(unet_mini, "build", with_dropout)
+    file = tmp_path / "encoder.h5"
+    file.touch()
+    recipe = tiny_recipe(epochs=2, ema=0.5, model_options={"channels": 4, "encoder_weights": str(file)})
     whole = train(recipe, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", [Interrupt(2, 2)])
+    file.unlink()
     again = resume(tmp_path / "run")
-    assert build.built == 2
-    assert [row.loss for row in again.rows] == pytest.approx([row.loss for row in whole.rows], rel=1e-6)
+    for loss in ("loss", "val_loss"):
+        expected = [getattr(row, loss) for row in whole.rows]
+        assert [getattr(row, loss) for row in again.rows] == pytest.approx(expected, rel=1e-6)
     ours, theirs = (load_checkpoint(result.folder.last)[0].get_weights() for result in (again, whole))
     for x, y in zip(ours, theirs, strict=True):
         assert np.allclose(x, y, atol=1e-6)
@@ -297,7 +301,7 @@ def test_resuming_draws_the_same_random_numbers_and_builds_no_model(
 
 def test_seeds_of_an_epoch_depend_on_recipe_epoch_and_layer() -> None:
     def states(seed: int, epoch: int) -> list[int]:
-        model = WithDropout()(3, 8, 8)
+        model = with_dropout(3, 8, 8)
         callback = EpochSeeds(seed)
         callback.set_model(model)
         callback.on_epoch_begin(epoch)
