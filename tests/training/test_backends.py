@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "backend_run.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests/backend_run.py"
 
 pytestmark = [
     pytest.mark.heavy,
@@ -30,7 +31,13 @@ def numbers(bands: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
         out.parent.mkdir()
         run = subprocess.run(
             [sys.executable, SCRIPT, bands, out, start],
-            env={**os.environ, "KERAS_BACKEND": backend, "EDGESEG_CACHE": str(root / "cache")},
+            # Beside the script lies a folder that is called as the package.
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "KERAS_BACKEND": backend,
+                "EDGESEG_CACHE": str(root / "cache"),
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -51,8 +58,9 @@ def test_steps_on_the_device_are_the_same(numbers: dict[str, dict[str, Any]]) ->
     one, three = numbers["tensorflow"]["steps"]
     assert three == pytest.approx(one, rel=1e-4)
     for steps in numbers["jax"]["steps"]:
-        # The kernels round differently, and a pixel here and there falls to another class.
-        assert steps == pytest.approx(one, rel=5e-3)
+        # The kernels round differently, and of these few pixels one here and there falls to another class.
+        assert steps[:2] == pytest.approx(one[:2], rel=5e-3)
+        assert steps[2:] == pytest.approx(one[2:], abs=0.01)
 
 
 def test_a_run_on_jax_is_continued_exactly(numbers: dict[str, dict[str, Any]]) -> None:

@@ -19,7 +19,8 @@ from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.distributed import ALONE, Cluster, connect, copies, mirrored, shares
 
-SCRIPT = Path(__file__).parents[1] / "replica_run.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests/replica_run.py"
 # Means over pixels and over regions, both of the whole batch.
 LOSS = "dice_cross_entropy"
 WORKERS = ["10.0.0.1:2300", "10.0.0.2:2300"]
@@ -37,7 +38,12 @@ def start(bands: str, tmp_path: Path) -> Start:
         out = tmp_path / f"{mode}-{index}.npz"
         return subprocess.Popen(
             [sys.executable, SCRIPT, mode, str(index), str(port), bands, out, LOSS, str(epochs)],
-            env={**environment, "EDGESEG_CACHE": str(tmp_path / f"cache-{mode}-{index}")},
+            # Beside the script lies a folder that is called as the package.
+            env={
+                **environment,
+                "PYTHONPATH": str(ROOT),
+                "EDGESEG_CACHE": str(tmp_path / f"cache-{mode}-{index}"),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
