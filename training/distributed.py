@@ -2,7 +2,7 @@
 
 It is TensorFlow's synchronous data parallelism: every replica takes its share of each batch, the losses sum
 over all shares (:func:`edgeseg.training.losses.pixels.batch_sum`), BatchNorm normalises over all of them, and
-gradients are added. docs/adr/0015 says what of Keras 3 had to be gone around, and what holds exactly.
+gradients are added. docs/adr/0013 says what of Keras 3 had to be gone around, and what holds exactly.
 """
 
 from __future__ import annotations
