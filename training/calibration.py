@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
 import keras
 import numpy as np
 
 from edgeseg.training.data import CachedSplit
+from edgeseg.training.models.layers import all_layers, temporarily
 
 CALIBRATION_IMAGES = 64
 
@@ -26,33 +24,13 @@ def recalibrate(model: keras.Model, train: CachedSplit, batch: int) -> None:
     count = min(CALIBRATION_IMAGES, len(train))
     numbers = np.linspace(0, len(train) - 1, count).round().astype(int)
     steps = max(1, count // batch)
-    with _set(norms, "momentum", 0.0), _set(drops, "rate", 0.0):
+    with temporarily(norms, "momentum", 0.0), temporarily(drops, "rate", 0.0):
         for step in range(steps):
             for norm in norms:
                 # The plain mean of all batches so far.
                 norm.momentum = step / (step + 1)
             # Every steps-th image, so that a batch holds scenes of the whole drive.
             model(train.images[numbers[step::steps]], training=True)
-
-
-def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers of a model and of the models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        yield layer
-
-
-@contextmanager
-def _set(layers: Sequence[keras.Layer], attribute: str, value: float) -> Iterator[None]:
-    before = [getattr(layer, attribute) for layer in layers]
-    for layer in layers:
-        setattr(layer, attribute, value)
-    try:
-        yield
-    finally:
-        for layer, old in zip(layers, before, strict=True):
-            setattr(layer, attribute, old)
 
 
 def _learns_averages(layer: keras.Layer) -> bool:

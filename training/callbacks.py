@@ -22,6 +22,7 @@ from edgeseg.training.optimizer import unscaled
 from edgeseg.training.plots import plot_predictions
 from edgeseg.training.run_folder import EpochRow, best_row, out_of_patience
 from edgeseg.training.schedule import plateau_factor
+from edgeseg.training.teacher import teacher_hash
 
 GRID_IMAGES = 4
 
@@ -167,6 +168,7 @@ def checkpoint_info(run: Run, fingerprint: str, *, resident: bool = False) -> Ch
         recipe_hash=recipe.hash(),
         precision=run.precision,
         resident=resident,
+        teacher=teacher_hash(recipe),
         labels=run.labels.to_dict(),
         height=height,
         width=width,

@@ -27,7 +27,7 @@ class CheckpointInfo(BaseModel):
     ``epoch`` counts finished epochs, 0 before the first. ``val_miou`` is that epoch's, at model resolution,
     0 to 1, ``None`` before the first. ``recipe`` holds the fields of :class:`edgeseg.training.recipe.Recipe`;
     ``precision`` is what its ``auto`` came to on the machine that trained, ``None`` where that was not kept;
-    ``resident`` likewise.
+    ``resident`` likewise. ``teacher`` is the SHA-256, hexadecimal, of the recipe's, ``None`` without one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +37,7 @@ class CheckpointInfo(BaseModel):
     recipe_hash: str
     precision: str | None = None
     resident: bool | None = None
+    teacher: str | None = None
     labels: dict[str, Any]
     height: int
     width: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -15,7 +15,6 @@ from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.optimizer import make_optimizer
 from edgeseg.training.recipe import Recipe
-from edgeseg.training.resident import STEPS_PER_DISPATCH, resident_trainee
 from edgeseg.training.teacher import Teacher
 from edgeseg.training.trainee import Trainee
 
@@ -26,8 +25,7 @@ def make_trainee(
     train: CachedSplit,
     teacher: Teacher | None = None,
     cluster: Cluster = ALONE,
-    *,
-    resident: bool = False,
+    make: Callable[..., Trainee] | None = None,
 ) -> Trainee:
     """Compile a network, new or read from a checkpoint, with all that trains it.
 
@@ -37,23 +35,22 @@ def make_trainee(
         train: The training split: its labels, its class frequencies and its length matter here.
         teacher: The recipe's.
         cluster: Whose devices train; the network was made in its scope.
-        resident: Whether the images are copied to the device, and varied there.
+        make: Makes it of its parts, as :class:`Trainee` does; by default what suits the cluster.
 
     Raises:
         UsageError: The recipe does not fit the loss or the labels.
     """
     labels = train.labels
-    objective = _objective(recipe, labels, class_weights(recipe, train))
-    make = resident_trainee(train, recipe) if resident else cluster.trainee
+    loss = objective(recipe, labels, class_weights(recipe, train))
     with cluster.scope():
         metric = MeanIoU(len(labels), labels.ignore_index)
         optimizer = make_optimizer(recipe, steps_per_epoch(recipe, train), network)
-    trainee = make(network, objective, metric, recipe.auxiliary_weight, teacher)
+    trainee = (make or cluster.trainee)(network, loss, metric, recipe.auxiliary_weight, teacher)
     with cluster.scope():
         trainee.compile(
             optimizer,
             jit_compile=cluster.jit_compile,
-            steps_per_execution=STEPS_PER_DISPATCH if resident else 1,
+            steps_per_execution=trainee.steps_per_dispatch,
         )
         # Checkpoints hold the network, and by this the optimiser's state.
         network.compile(optimizer)
@@ -67,7 +64,7 @@ def check_loss(recipe: Recipe, labels: LabelSet) -> None:
         UsageError: They do not.
     """
     weights = recipe.class_weights
-    _objective(recipe, labels, None if isinstance(weights, str) else weights)
+    objective(recipe, labels, None if isinstance(weights, str) else weights)
 
 
 def steps_per_epoch(recipe: Recipe, train: CachedSplit) -> int:
@@ -83,5 +80,10 @@ def class_weights(recipe: Recipe, train: CachedSplit) -> list[float] | None:
     return [float(weight) for weight in wanted]
 
 
-def _objective(recipe: Recipe, labels: LabelSet, weights: Sequence[float] | None) -> NamedLoss:
+def objective(recipe: Recipe, labels: LabelSet, weights: Sequence[float] | None) -> NamedLoss:
+    """The recipe's loss with these class weights.
+
+    Raises:
+        UsageError: Its settings do not fit the labels.
+    """
     return NamedLoss(recipe.loss, len(labels), labels.ignore_index, weights, **recipe.loss_options)

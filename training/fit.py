@@ -27,10 +27,10 @@ from edgeseg.training.observer import Observer, Observers, Run, Status
 from edgeseg.training.plots import plot_labels
 from edgeseg.training.precision import default_workers, dtype_policy
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
-from edgeseg.training.resident import is_resident
+from edgeseg.training.resident import is_resident, resident_trainee
 from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, out_of_patience
 from edgeseg.training.summary import summarise
-from edgeseg.training.teacher import open_teacher
+from edgeseg.training.teacher import open_teacher, teacher_hash
 from edgeseg.training.trainee import Trainee
 
 
@@ -78,7 +78,8 @@ def train(
             network, teacher = new_network(recipe, dataset.labels), open_teacher(recipe, dataset.labels)
         data = _decoded(recipe, dataset, observer)
         resident = is_resident(recipe.resident, data.train, cluster)
-        trainee = make_trainee(network, recipe, data.train, teacher, cluster, resident=resident)
+        make = resident_trainee(data.train, recipe) if resident else None
+        trainee = make_trainee(network, recipe, data.train, teacher, cluster, make)
         run = _run(RunFolder.create(out), recipe, data, network, precision)
         info = checkpoint_info(run, data.fingerprint, resident=resident)
         _write_start(run, data)
@@ -112,8 +113,10 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
         # From the file, and not built anew: the weights that an encoder began with need not be there again.
         with cluster.scope():
             network, teacher = load_trainable(folder.last), open_teacher(recipe, data.dataset.labels)
+        _check_same_teacher(recipe, info)
         resident = is_resident(info.resident, data.train, cluster)
-        trainee = make_trainee(network, recipe, data.train, teacher, cluster, resident=resident)
+        make = resident_trainee(data.train, recipe) if resident else None
+        trainee = make_trainee(network, recipe, data.train, teacher, cluster, make)
         with cluster.scope():
             restore(network, folder.last)
         run = replace(_run(folder, recipe, data, network, precision), first_epoch=info.epoch)
@@ -268,6 +271,16 @@ def _finished_rows(folder: RunFolder, info: CheckpointInfo) -> list[EpochRow]:
             next_step="Restore the file, or start a new run.",
         )
     return rows
+
+
+def _check_same_teacher(recipe: Recipe, info: CheckpointInfo) -> None:
+    if teacher_hash(recipe) != info.teacher:
+        raise DataError(
+            f"teacher {recipe.teacher}",
+            expected="the file that the run began with",
+            found="another",
+            next_step="Put it back there, or start a new run.",
+        )
 
 
 def _check_same_data(folder: RunFolder, info: CheckpointInfo, data: _Data) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 
 from edgeseg.labels import LabelSet
-from edgeseg.training.calibration import all_layers
 from edgeseg.training.models import build_model, model_options
 from edgeseg.training.models.encoders import resolve_batchnorm
+from edgeseg.training.models.layers import all_layers
 from edgeseg.training.optimizer import ENCODER
 from edgeseg.training.precision import has_accelerator, resolve_precision
 from edgeseg.training.recipe import Recipe

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops
 from typing_extensions import override
 
-from edgeseg.training.calibration import all_layers
+from edgeseg.training.models.layers import all_layers, temporarily
 from edgeseg.training.trainee import Trainee
 
 
@@ -37,7 +35,8 @@ class ReplicatedTrainee(Trainee):
 
     @override
     def train_step(self, data: Any) -> dict[str, Any]:
-        with _synchronised(self.network):
+        # BatchNorm does while the step is traced; what is saved does not know of it.
+        with temporarily(_norms(self.network), "synchronized", True):
             logs: dict[str, Any] = super().train_step(data)
         if not self._several_workers:
             return logs
@@ -45,28 +44,10 @@ class ReplicatedTrainee(Trainee):
         return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
 
     @override
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+    def batch_loss(self, *arguments: Any) -> Any:
         # Each replica's is the whole batch's, and the replicas' gradients are added.
-        return loss / self._strategy.num_replicas_in_sync
+        return super().batch_loss(*arguments) / self._strategy.num_replicas_in_sync
 
 
-@contextmanager
-def _synchronised(network: keras.Model) -> Iterator[None]:
-    """BatchNorm normalises over all replicas while the step is traced; what is saved does not know of it."""
-    norms = [layer for layer in all_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
-    before = [norm.synchronized for norm in norms]
-    for norm in norms:
-        norm.synchronized = True
-    try:
-        yield
-    finally:
-        for norm, value in zip(norms, before, strict=True):
-            norm.synchronized = value
+def _norms(network: keras.Model) -> list[keras.Layer]:
+    return [layer for layer in all_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]

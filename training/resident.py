@@ -149,6 +149,8 @@ class ResidentTrainee(Trainee):
         *arguments: As of :class:`Trainee`.
     """
 
+    steps_per_dispatch = STEPS_PER_DISPATCH
+
     def __init__(self, resident: ResidentSplit, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._resident = resident

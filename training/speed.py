@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -21,14 +22,11 @@ from typing_extensions import override
 
 from edgeseg.training.batches import Batches
 from edgeseg.training.callbacks import EpochSeeds, StepWatch
-from edgeseg.training.compilation import class_weights, steps_per_epoch
+from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import CachedSplit
 from edgeseg.training.data.loader import BatchLoader
-from edgeseg.training.losses.named import NamedLoss
-from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.network import new_network
 from edgeseg.training.observer import Observer
-from edgeseg.training.optimizer import make_optimizer
 from edgeseg.training.precision import default_workers, has_accelerator, jit_compile
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.resident import STEPS_PER_DISPATCH, ResidentBatches, ResidentSplit, ResidentTrainee
@@ -132,10 +130,15 @@ def _parts(recipe: Recipe, train: CachedSplit, resident: bool) -> Iterator[dict[
         split = ResidentSplit(train, recipe.augment, recipe.crop) if resident else None
         images, masks = source[0] if split is None else split.batch(split.store, *map(_tensor, source[0]))
         batch = _tensor(images), _tensor(masks)
+
+        def trainee(make: Callable[..., Trainee]) -> Trainee:
+            return make_trainee(new_network(recipe, train.labels), recipe, train, make=make)
+
+        looped = Trainee if split is None else partial(ResidentTrainee, split)
         yield {
-            "network": _steps(_trainee(recipe, train, _NetworkOnly), batch),
-            "step": _steps(_trainee(recipe, train, Trainee), batch),
-            "loop": _epochs(_looped(recipe, train, split), source, recipe),
+            "network": _steps(trainee(_NetworkOnly), batch),
+            "step": _steps(trainee(Trainee), batch),
+            "loop": _epochs(trainee(looped), source, recipe),
             "data": _making(source, split, recipe),
         }
 
@@ -144,42 +147,12 @@ class _NetworkOnly(Trainee):
     """With a loss that costs nothing, and without a metric."""
 
     @override
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        return ops.mean(keras.tree.flatten(y_pred)[0])
+    def batch_loss(self, images: Any, masks: Any, logits: Any, auxiliary: list[Any], training: bool) -> Any:
+        return ops.mean(logits)
 
     @override
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         return {}
-
-
-def _trainee(
-    recipe: Recipe, train: CachedSplit, make: Callable[..., Trainee], steps_per_dispatch: int = 1
-) -> Trainee:
-    labels = train.labels
-    network = new_network(recipe, labels)
-    objective = NamedLoss(
-        recipe.loss, len(labels), labels.ignore_index, class_weights(recipe, train), **recipe.loss_options
-    )
-    trainee = make(network, objective, MeanIoU(len(labels), labels.ignore_index), recipe.auxiliary_weight)
-    trainee.compile(
-        make_optimizer(recipe, steps_per_epoch(recipe, train), network),
-        jit_compile=jit_compile(),
-        steps_per_execution=steps_per_dispatch,
-    )
-    return trainee
-
-
-def _looped(recipe: Recipe, train: CachedSplit, split: ResidentSplit | None) -> Trainee:
-    if split is None:
-        return _trainee(recipe, train, Trainee)
-    return _trainee(recipe, train, lambda *parts: ResidentTrainee(split, *parts), STEPS_PER_DISPATCH)
 
 
 def _steps(trainee: Trainee, batch: tuple[Any, Any]) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,11 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
             next_step="Name a checkpoint that was trained on the same classes.",
         )
     return Teacher(model, recipe.distill_weight, recipe.distill_temperature)
+
+
+def teacher_hash(recipe: Recipe) -> str | None:
+    """SHA-256, hexadecimal, of the teacher's file: a recipe names only where it lies."""
+    return None if recipe.teacher is None else hashlib.sha256(Path(recipe.teacher).read_bytes()).hexdigest()
 
 
 def _for_windows(

@@ -28,6 +28,9 @@ class Trainee(keras.Model):
         teacher: In training only.
     """
 
+    steps_per_dispatch = 1
+    """What ``compile`` takes as ``steps_per_execution``."""
+
     def __init__(
         self,
         network: keras.Model,
@@ -58,13 +61,15 @@ class Trainee(keras.Model):
         training: bool = True,
     ) -> Any:
         logits, *auxiliary = tree.flatten(y_pred)
-        loss = self.objective(y, logits)
-        if not training:
-            return loss
+        return self.batch_loss(x, y, logits, auxiliary if training else [], training)
+
+    def batch_loss(self, images: Any, masks: Any, logits: Any, auxiliary: list[Any], training: bool) -> Any:
+        """The loss of a batch; in validation without auxiliary heads and teacher."""
+        loss = self.objective(masks, logits)
         for head in auxiliary:
-            loss += self._auxiliary_weight * self.objective(_reduced(y, head.shape[1:3]), head)
-        if self._teacher:
-            loss += self._teacher.loss(x, logits)
+            loss += self._auxiliary_weight * self.objective(_reduced(masks, head.shape[1:3]), head)
+        if self._teacher and training:
+            loss += self._teacher.loss(images, logits)
         return loss
 
     @override

@@ -77,14 +77,15 @@ def _measure(
 
     with training_half("edgeseg benchmark-training"):
         from edgeseg.training.data import open_dataset, prepare
+        from edgeseg.training.distributed import ALONE
         from edgeseg.training.network import choose_precision
         from edgeseg.training.precision import dtype_policy
-        from edgeseg.training.resident import fits_accelerator
+        from edgeseg.training.resident import is_resident
         from edgeseg.training.speed import PARTS, measure_training
     dataset = open_dataset(recipe.data)
     with progress_bar("Decoding") as advance:
         split = prepare(dataset, recipe.train_split, recipe.height, recipe.width, on_progress=advance)
-    on_device = fits_accelerator(split) if resident is None else resident
+    on_device = is_resident(resident, split, ALONE)
     precision = choose_precision(recipe, dataset.labels)
     with dtype_policy(precision), progress_bar("Measuring") as advance:
         speed = measure_training(

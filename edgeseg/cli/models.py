@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
     from edgeseg.benchmarks.host import Host
     from edgeseg.benchmarks.latency import Options
-    from edgeseg.cli.models_table import Cost
+    from edgeseg.export.model_costs import Cost
 
 
 def models(
@@ -97,85 +94,15 @@ def _costs(chosen: Sequence[str], size: tuple[int, int], classes: int, work: Pat
     """Each model built and counted and, where there is a folder to work in, converted into it."""
     from edgeseg.cli.console import track
     from edgeseg.cli.training_half import training_half
+    from edgeseg.export.model_costs import drawn_scenes, model_cost
 
     with training_half("edgeseg models"):
         import edgeseg.export.to_litert
         import edgeseg.training.models.cost  # noqa: F401 - so that what is missing is said before the work
-    scenes = _scenes(size) if work else None
-    return [_cost(name, size, classes, work, scenes) for name in track(chosen, "Building and converting")]
-
-
-def _cost(
-    name: str, size: tuple[int, int], classes: int, work: Path | None, scenes: npt.NDArray[np.uint8] | None
-) -> Cost:
-    import keras
-
-    from edgeseg.cli.models_table import Cost
-    from edgeseg.errors import EdgesegError
-    from edgeseg.training.models import build_model, inference_model, model_options
-    from edgeseg.training.models.cost import macs
-
-    # One model's memory and layer names must not depend on those before it.
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
-    try:
-        options = model_options(name)
-        start: dict[str, Any] = {"encoder_weights": "none"} if "encoder_weights" in options else {}
-        model = inference_model(build_model(name, classes, *size, **start))
-    except EdgesegError as error:
-        return Cost(name, notes=(str(error),))
-    cost = Cost(name, options, model.count_params(), macs(model))
-    return _converted(cost, model, work, scenes) if work else cost
-
-
-def _converted(cost: Cost, model: Any, work: Path, scenes: npt.NDArray[np.uint8] | None) -> Cost:
-    """With a LiteRT file of each precision, or a note of why there is none."""
-    from dataclasses import replace
-
-    from edgeseg.atomic import atomic_file
-    from edgeseg.bundle.manifest import Precision
-    from edgeseg.errors import ConversionError
-    from edgeseg.export.to_litert import convert_litert
-
-    files: dict[str, Path] = {}
-    notes = []
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
-    for precision in precisions:
-        path = work / f"{cost.name}-{_fingerprint(model)}.{precision}.tflite"
-        try:
-            if not path.is_file():
-                data = convert_litert(model, "mask", precision, scenes)
-                with atomic_file(path) as staging:
-                    staging.write_bytes(data)
-            files[precision] = path
-        except ConversionError as error:
-            notes.append(str(error))
-    return replace(cost, files=files, notes=tuple(notes))
-
-
-def _fingerprint(model: Any) -> str:
-    """Of what makes a model's file, apart from its weights: its layers and the versions that convert them."""
-    import hashlib
-    import json
-    from importlib.metadata import version
-
-    from edgeseg import __version__
-
-    parts = [json.dumps(model.get_config(), sort_keys=True), __version__, version("keras")]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def _scenes(size: tuple[int, int], count: int = 8) -> npt.NDArray[np.uint8]:
-    """Drawn street scenes to calibrate int8 on, ``uint8 [count, H, W, 3]``."""
-    import numpy as np
-
-    from edgeseg.resize import resize_image
-    from edgeseg.training.data import open_dataset
-
-    # Scenes are not drawn smaller than this.
-    height, width = (max(side, 64) for side in size)
-    dataset = open_dataset(f"synthetic:train={count},val=1,size={height}x{width}")
-    return np.stack([resize_image(dataset.read_image(item), *size) for item in dataset.items("train")])
+    scenes = drawn_scenes(size) if work else None
+    return [
+        model_cost(name, size, classes, work, scenes) for name in track(chosen, "Building and converting")
+    ]
 
 
 def _timed(costs: Sequence[Cost], options: Options) -> list[Cost]:

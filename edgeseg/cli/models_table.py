@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from edgeseg.benchmarks.host import Host
 from edgeseg.benchmarks.latency import Options
+from edgeseg.export.model_costs import Cost
 from edgeseg.tables import markdown_table
 
 HEADER = ("model", "parameters, M", "GMACs", "LiteRT fp32, ms", "LiteRT int8, ms")
 _ABSENT = "n/a"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one model costs.
-
-    Args:
-        name: The model.
-        options: Its default options.
-        parameters: All of its weights, those of BatchNorm's averages too; ``None`` where it was not built.
-        macs: Multiply-accumulates of one image.
-        files: Precision to its LiteRT file.
-        medians: Precision to the median of its inferences, in milliseconds.
-        notes: Why something is missing.
-    """
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    parameters: int | None = None
-    macs: int | None = None
-    files: Mapping[str, Path] = field(default_factory=dict)
-    medians: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "model": self.name,
-            "options": dict(self.options),
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "litert_ms_p50": {precision: round(ms, 3) for precision, ms in self.medians.items()},
-            "litert_bytes": {precision: path.stat().st_size for precision, path in self.files.items()},
-            "notes": list(self.notes),
-        }
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from keras import ops
 
 from edgeseg.training.data.augment import AugmentConfig
 from edgeseg.training.data.draws import Draws, draw_epoch
-from edgeseg.training.data.geometry import View
 from edgeseg.training.device_augment import NOISE_STORE, augment, noise_store
 
 COUNT, HEIGHT, WIDTH = 8, 40, 56
@@ -177,14 +176,3 @@ def test_draws_are_distributed_as_the_config_says() -> None:
         assert (values != off).mean() == pytest.approx(share, abs=0.02)
     assert np.abs(draws.brightness).max() == pytest.approx(255 * config.brightness, rel=0.01)
     assert draws.gamma.min() == pytest.approx(config.gamma[0] / 100, abs=0.01)
-
-
-def test_matrices_are_those_of_a_view() -> None:
-    """The same zoom, angle, mirror and centre as a View has them give the same matrix."""
-    for matrix in drawn(ONLY_GEOMETRY, (24, 32)).matrix.reshape(-1, 2, 3).astype(float):
-        mirrored = np.linalg.det(matrix[:, :2]) < 0
-        zoom = 1 / np.hypot(matrix[0, 1], matrix[1, 1])
-        degrees = np.degrees(np.arctan2(-matrix[0, 1], matrix[1, 1]))
-        x, y = matrix @ [(32 - 1) / 2, (24 - 1) / 2, 1]
-        view = View(24, 32, y, x, zoom, degrees, mirrored)
-        np.testing.assert_allclose(view._matrix(), matrix, atol=1e-4)

@@ -10,8 +10,7 @@ from statistics import median
 from typing import Any
 
 from edgeseg.atomic import write_text
-from edgeseg.errors import DataError
-from edgeseg.training.comparison.plan import PlannedRun
+from edgeseg.training.comparison.plan import PlannedRun, read_json
 
 
 @dataclass(frozen=True)
@@ -104,15 +103,4 @@ def _note(run: PlannedRun) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            path,
-            expected="the JSON that edgeseg wrote",
-            found=f"something else ({error})",
-            next_step="Delete the file: it is made again.",
-        ) from error
-    return values
+    return read_json(path, "the JSON that edgeseg wrote", "it is made again")

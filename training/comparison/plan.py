@@ -112,7 +112,8 @@ def check_same_comparison(comparison: Comparison) -> None:
         UsageError: The folder holds a comparison of something else, or of another recipe.
         DataError: Its ``comparison.json`` is damaged.
     """
-    earlier = _read_document(comparison)
+    expected = "the comparison that this folder holds"
+    earlier = read_json(comparison.document, expected, "it is made anew of the runs in this folder")
     if earlier and earlier.get("subject") != comparison.subject:
         raise _other(comparison.out, f"one that compares by {earlier.get('subject')}")
     if earlier:
@@ -155,8 +156,12 @@ def _check_variant(name: str, settings: Mapping[str, str], taken: set[str]) -> N
         )
 
 
-def _read_document(comparison: Comparison) -> dict[str, Any] | None:
-    path = comparison.document
+def read_json(path: Path, expected: str, remade: str) -> dict[str, Any] | None:
+    """What a JSON file of a comparison holds; ``None`` where it is not there.
+
+    Raises:
+        DataError: It cannot be read; ``remade`` says who writes it again.
+    """
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -164,9 +169,9 @@ def _read_document(comparison: Comparison) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise DataError(
             path,
-            expected="the comparison that this folder holds",
+            expected=expected,
             found=f"a file that cannot be read ({error})",
-            next_step="Delete it: it is made anew of the runs in this folder.",
+            next_step=f"Delete it: {remade}.",
         ) from error
     return document
 

@@ -12,11 +12,10 @@ from edgeseg.training.batches import Batches
 from edgeseg.training.checkpoint import load_trainable, read_info
 from edgeseg.training.comparison.outcome import LossCheck
 from edgeseg.training.comparison.plan import PlannedRun
-from edgeseg.training.compilation import class_weights
-from edgeseg.training.data import CachedSplit, open_dataset, prepare
+from edgeseg.training.compilation import class_weights, objective
+from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.data.subset import subset
-from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.run_folder import best_row
 
@@ -70,7 +69,8 @@ def _validation_loss(run: PlannedRun) -> float:
     train, val = (
         prepare(dataset, name, recipe.height, recipe.width) for name in (recipe.train_split, recipe.val_split)
     )
-    model, loss = load_trainable(run.folder.best), _loss(recipe, subset(train, recipe.fraction, recipe.seed))
+    weights = class_weights(recipe, subset(train, recipe.fraction, recipe.seed))
+    model, loss = load_trainable(run.folder.best), objective(recipe, train.labels, weights)
     values, sizes = [], []
     batches = Batches(BatchLoader(val, recipe.batch))
     for index in range(batches.num_batches):
@@ -78,11 +78,6 @@ def _validation_loss(run: PlannedRun) -> float:
         values.append(float(keras.ops.convert_to_numpy(loss(masks, model(images, training=False)))))
         sizes.append(len(images))
     return float(np.average(values, weights=sizes))
-
-
-def _loss(recipe: Recipe, train: CachedSplit) -> NamedLoss:
-    labels, weights = train.labels, class_weights(recipe, train)
-    return NamedLoss(recipe.loss, len(labels), labels.ignore_index, weights, **recipe.loss_options)
 
 
 def _differs(run: PlannedRun, expected: str, found: str) -> TrainingError:

@@ -28,6 +28,10 @@ Hue = Annotated[float, Field(ge=0, le=90)]
 Level = Annotated[float, Field(ge=0, le=255)]
 
 
+NOISE_RANGE = (0.01, 0.04)
+"""Standard deviation of sensor noise, for pixels of 0 to 1."""
+
+
 class AugmentConfig(BaseModel):
     """How training images are varied; the defaults suit a camera that looks along the road.
 
@@ -113,29 +117,32 @@ class Augmenter:
         Raises:
             UsageError: The crop is larger than the image.
         """
-        view = self._view(*mask.shape, np.random.default_rng(seed))
+        check_crop(self._crop, *mask.shape)
+        view = draw_view(self._config, *mask.shape, self._crop, np.random.default_rng(seed))
         image, mask = view.of(image, mask, self._ignore_index)
         if self._pixels is not None:
             self._pixels.set_random_seed(seed)
             image = self._pixels(image=np.ascontiguousarray(image))["image"]
         return image, mask
 
-    def _view(self, height: int, width: int, rng: np.random.Generator) -> View:
-        config, crop = self._config, self._crop
-        check_crop(crop, height, width)
-        mirrored = rng.random() < config.horizontal_flip
-        if rng.random() >= config.geometry:
-            return _straight_view(height, width, crop, mirrored, rng)
-        zoom = math.exp(rng.uniform(*np.log(config.scale)))
-        degrees = rng.uniform(-config.rotate, config.rotate)
-        seen = crop or (height, width)
-        # How far the window's centre can be from the picture's, in pixels of the picture.
-        reach = [
-            abs(zoom * whole - part) / 2 / zoom if crop else config.shift * whole / zoom
-            for whole, part in zip((height, width), seen, strict=True)
-        ]
-        down, right = rng.uniform(-1, 1, 2) * reach
-        return View(*seen, (height - 1) / 2 + down, (width - 1) / 2 + right, zoom, degrees, mirrored)
+
+def draw_view(
+    config: AugmentConfig, height: int, width: int, crop: tuple[int, int] | None, rng: np.random.Generator
+) -> View:
+    """A window on a picture of this height and width, as the configuration has them at random."""
+    mirrored = rng.random() < config.horizontal_flip
+    if rng.random() >= config.geometry:
+        return _straight_view(height, width, crop, mirrored, rng)
+    zoom = math.exp(rng.uniform(*np.log(config.scale)))
+    degrees = rng.uniform(-config.rotate, config.rotate)
+    seen = crop or (height, width)
+    # How far the window's centre can be from the picture's, in pixels of the picture.
+    reach = [
+        abs(zoom * whole - part) / 2 / zoom if crop else config.shift * whole / zoom
+        for whole, part in zip((height, width), seen, strict=True)
+    ]
+    down, right = rng.uniform(-1, 1, 2) * reach
+    return View(*seen, (height - 1) / 2 + down, (width - 1) / 2 + right, zoom, degrees, mirrored)
 
 
 def check_crop(crop: tuple[int, int] | None, height: int, width: int) -> None:
@@ -172,7 +179,7 @@ def _pixel_pipeline(config: AugmentConfig) -> albumentations.Compose:
             a.RandomGamma(config.gamma, p=config.color),
             a.HueSaturationValue(config.hue, config.saturation, 0, p=config.color),
             a.GaussianBlur(blur_limit=(3, 5), p=config.blur),
-            a.GaussNoise(std_range=(0.01, 0.04), noise_scale_factor=0.5, p=config.noise),
+            a.GaussNoise(std_range=NOISE_RANGE, noise_scale_factor=0.5, p=config.noise),
         ]
     )
 

@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.training.data.augment import AugmentConfig
+from edgeseg.training.data.augment import NOISE_RANGE, AugmentConfig, draw_view
 
 Numbers = npt.NDArray[np.float32]
 
 _DRAWS = 3
-_FEWEST_NOISE, _MOST_NOISE = 0.01, 0.04
 _NARROWEST_BLUR, _WIDEST_BLUR = 0.5, 3.0
 
 
@@ -81,44 +80,16 @@ def draw_epoch(
     low, high = config.gamma
     colored, toned, tinted = (rng.random((3, count)) < config.color).astype(np.float32)
     return Draws(
-        matrix=_matrices(config, count, size, crop, rng),
+        matrix=_float32([draw_view(config, *size, crop, rng).matrix().ravel() for _ in range(count)]),
         contrast=_float32(1 + colored * rng.uniform(-config.contrast, config.contrast, count)),
         brightness=_float32(255 * colored * rng.uniform(-config.brightness, config.brightness, count)),
         gamma=_float32(1 + toned * (rng.uniform(low, high, count) / 100 - 1)),
         hue=_float32(tinted * rng.uniform(-config.hue, config.hue, count) / 180),
         saturation=_float32(tinted * rng.uniform(-config.saturation, config.saturation, count) / 255),
         blur=_blur_weights(config, count, rng),
-        noise=_float32(
-            _chosen(config.noise, count, rng) * 255 * rng.uniform(_FEWEST_NOISE, _MOST_NOISE, count)
-        ),
+        noise=_float32(_chosen(config.noise, count, rng) * 255 * rng.uniform(*NOISE_RANGE, count)),
         place=_float32(rng.integers(0, noise_store, count)),
     )
-
-
-def _matrices(
-    config: AugmentConfig,
-    count: int,
-    size: tuple[int, int],
-    crop: tuple[int, int] | None,
-    rng: np.random.Generator,
-) -> Numbers:
-    """As :class:`edgeseg.training.data.geometry.View` has them, of all images at once."""
-    whole, seen = np.array(size, float), np.array(crop or size, float)
-    warped = _chosen(config.geometry, count, rng)
-    zoom = np.exp(warped * rng.uniform(*np.log(config.scale), count))
-    angle = np.radians(warped * rng.uniform(-config.rotate, config.rotate, count))
-    mirror = np.where(rng.random(count) < config.horizontal_flip, -1.0, 1.0)
-    place = rng.uniform(-1, 1, (count, 2))
-    reach = np.abs(zoom[:, None] * whole - seen) / 2 if crop else warped[:, None] * config.shift * whole
-    center = (whole - 1) / 2 + place * reach / zoom[:, None]
-    # A window that is neither zoomed nor turned lies on whole pixels, and stays as sharp as it was.
-    corner = np.round(center - (seen - 1) / 2)
-    center = np.where(warped[:, None] > 0, center, corner + (seen - 1) / 2)
-    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    own_y, own_x = (seen - 1) / 2
-    rows = [mirror * cos, -sin, center[:, 1] - mirror * cos * own_x + sin * own_y,
-            mirror * sin, cos, center[:, 0] - mirror * sin * own_x - cos * own_y]  # fmt: skip
-    return _float32(np.column_stack(rows))
 
 
 def _blur_weights(config: AugmentConfig, count: int, rng: np.random.Generator) -> Numbers:

@@ -67,14 +67,14 @@ class View:
     def _warp(self, picture: npt.NDArray[np.uint8], interpolation: int, border: int) -> npt.NDArray[np.uint8]:
         return cv2.warpAffine(
             picture,
-            self._matrix(),
+            self.matrix(),
             (self.width, self.height),
             flags=interpolation | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(border,) * 3,
         )
 
-    def _matrix(self) -> npt.NDArray[np.float64]:
+    def matrix(self) -> npt.NDArray[np.float64]:
         """``float64 [2, 3]`` that takes (x, y, 1) of the window to its (x, y) in the picture."""
         cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
         turn = np.array([[cos, -sin], [sin, cos]]) / self.zoom

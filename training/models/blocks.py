@@ -127,6 +127,12 @@ def convolution(x: Any, filters: int, *, name: str, dilation: int = 1, momentum:
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
+def pointwise(x: Any, filters: int, *, name: str, momentum: float = 0.9) -> Any:
+    """1×1 convolution and BatchNorm; what follows is the caller's: ReLU, or a sum."""
+    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=name)(x)
+    return layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
+
+
 def separable_convolution(
     x: Any, filters: int, *, name: str, dilation: int = 1, momentum: float = 0.9
 ) -> Any:

@@ -18,6 +18,7 @@ from edgeseg.training.models.blocks import (
     image_input,
     is_channels,
     logits,
+    pointwise,
     separable_convolution,
 )
 from edgeseg.training.models.encoders import encoder as encode
@@ -101,10 +102,7 @@ def _decoder(x: Any, low_level: Any, channels: int, momentum: float) -> Any:
 
 
 def _pointwise(x: Any, channels: int, name: str, momentum: float) -> Any:
-    """1×1 convolution, BatchNorm, ReLU."""
-    x = layers.Conv2D(channels, 1, use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    x = layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return layers.ReLU(name=f"{name}_relu")(pointwise(x, channels, name=name, momentum=momentum))
 
 
 def _check(channels: object, rates: object, dropout: object) -> None:

@@ -16,7 +16,13 @@ from typing import Any
 import keras
 from keras import layers
 
-from edgeseg.training.models.blocks import check_channels, check_momentum, check_option, image_input
+from edgeseg.training.models.blocks import (
+    check_channels,
+    check_momentum,
+    check_option,
+    image_input,
+    pointwise,
+)
 from edgeseg.training.models.encoders import encoder
 
 ENCODER = "mobilenetv2"
@@ -105,7 +111,7 @@ def _context(x: Any, channels: int, momentum: float) -> Any:
     """The deepest features, each channel weighed by what the whole image holds."""
     gate = layers.GlobalAveragePooling2D(keepdims=True, name="context_pool")(x)
     gate = layers.Conv2D(channels, 1, activation="sigmoid", name="context_gate")(gate)
-    x = _pointwise(x, channels, "context", momentum)
+    x = pointwise(x, channels, name="context", momentum=momentum)
     x = layers.ReLU(name="context_relu")(x)
     return layers.Multiply(name="context_gated")([x, gate])
 
@@ -113,19 +119,14 @@ def _context(x: Any, channels: int, momentum: float) -> Any:
 def _finer(x: Any, skip: Any, channels: int, name: str, momentum: float) -> Any:
     """Coarse features brought to the skip's size, summed with it and smoothed by a separable convolution."""
     x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_bilinear")(x)
-    x = layers.Add(name=f"{name}_sum")([x, _pointwise(skip, channels, f"{name}_skip", momentum)])
+    x = layers.Add(name=f"{name}_sum")([x, pointwise(skip, channels, name=f"{name}_skip", momentum=momentum)])
     x = layers.DepthwiseConv2D(
         3, padding="same", use_bias=False, depthwise_initializer="he_normal", name=f"{name}_depthwise"
     )(x)
     x = layers.BatchNormalization(momentum=momentum, name=f"{name}_depthwise_bn")(x)
     x = layers.ReLU(name=f"{name}_depthwise_relu")(x)
-    x = _pointwise(x, channels, name, momentum)
+    x = pointwise(x, channels, name=name, momentum=momentum)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _pointwise(x: Any, channels: int, name: str, momentum: float) -> Any:
-    x = layers.Conv2D(channels, 1, use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    return layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
 
 
 def _logits(x: Any, num_classes: int, height: int, width: int) -> Any:
