@@ -20,7 +20,7 @@ def recalibrate(model: keras.Model, train: CachedSplit, batch: int) -> None:
         batch: About how many images make a batch.
     """
     norms = [layer for layer in all_layers(model) if _learns_averages(layer)]
-    drops = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout)]
+    drops = [layer for layer in all_layers(model) if _drops(layer)]
     count = min(CALIBRATION_IMAGES, len(train))
     numbers = np.linspace(0, len(train) - 1, count).round().astype(int)
     steps = max(1, count // batch)
@@ -31,6 +31,11 @@ def recalibrate(model: keras.Model, train: CachedSplit, batch: int) -> None:
                 norm.momentum = step / (step + 1)
             # Every steps-th image, so that a batch holds scenes of the whole drive.
             model(train.images[numbers[step::steps]], training=True)
+
+
+def _drops(layer: keras.Layer) -> bool:
+    """Whether it leaves out a ``rate`` of what it gets: Dropout, its spatial kin, KerasHub's DropPath."""
+    return hasattr(layer, "rate") and type(layer).__name__.endswith(("Dropout", "DropPath"))
 
 
 def _learns_averages(layer: keras.Layer) -> bool:

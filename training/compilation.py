@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from edgeseg.errors import UsageError
 from edgeseg.labels import LabelSet
 from edgeseg.training.class_weights import CLASS_WEIGHTS
 from edgeseg.training.data import CachedSplit
@@ -65,6 +66,21 @@ def check_loss(recipe: Recipe, labels: LabelSet) -> None:
     """
     weights = recipe.class_weights
     objective(recipe, labels, None if isinstance(weights, str) else weights)
+
+
+def check_accumulate(recipe: Recipe, cluster: Cluster) -> None:
+    """See whether the devices can gather gradients over several steps.
+
+    Raises:
+        UsageError: Several cannot: Keras 3 gathers in a branch, which TensorFlow's replicas may not take.
+    """
+    if recipe.accumulate > 1 and cluster.replicas > 1:
+        raise UsageError(
+            "accumulate",
+            expected=f"1 where {cluster.replicas} devices share each batch",
+            found=str(recipe.accumulate),
+            next_step="Raise --batch instead, or train on one device.",
+        )
 
 
 def steps_per_epoch(recipe: Recipe, train: CachedSplit) -> int:

@@ -180,7 +180,11 @@ def connect(workers: Sequence[str] = (), index: int | None = None) -> Cluster:
     """
     if not workers and os.environ.get("TF_CONFIG"):
         workers, index = _of_environment(os.environ["TF_CONFIG"])
+        # A scheduler names a job's only machine, too.
+        if len(workers) == 1:
+            return mirrored(_gpus())
     if not workers:
+        _check_no_index(index)
         return mirrored(_gpus())
     _check_workers(workers, index)
     meet(workers, index or 0)
@@ -275,6 +279,16 @@ def _check_workers(workers: Sequence[str], index: int | None) -> None:
             expected="the TensorFlow backend",
             found=f"KERAS_BACKEND={keras.backend.backend()}",
             next_step="Unset KERAS_BACKEND, or train with one worker.",
+        )
+
+
+def _check_no_index(index: int | None) -> None:
+    if index is not None:
+        raise UsageError(
+            "--worker-index",
+            expected="--workers beside it",
+            found=str(index),
+            next_step="Name all workers: --workers HOST:PORT,HOST:PORT",
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edgeseg.errors import DataError
 from edgeseg.training.callbacks import EpochKeeper, EpochSeeds, StepWatch, checkpoint_info
 from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info, restore, save_checkpoint
-from edgeseg.training.compilation import check_loss, make_trainee, steps_per_epoch
+from edgeseg.training.compilation import check_accumulate, check_loss, make_trainee, steps_per_epoch
 from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.data.subset import subset
@@ -68,6 +68,7 @@ def train(
     observer = Observers(observers)
     # What can be wrong without looking at an image is found before all of them are decoded.
     check_new_folder(out)
+    check_accumulate(recipe, cluster)
     dataset = open_dataset(recipe.data)
     check_loss(recipe, dataset.labels)
     check_sizes(recipe, dataset.labels)
@@ -101,6 +102,7 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
     """
     folder = RunFolder.existing(path)
     recipe = make_recipe(read_recipe(folder.recipe))
+    check_accumulate(recipe, cluster)
     observer = Observers(observers)
     info = _resumable_info(folder, recipe)
     rows = _finished_rows(folder, info)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 from typing_extensions import override
 
+from edgeseg.errors import UsageError
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.schedule import WarmUpSchedule
 
@@ -24,8 +27,12 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int, network: keras.Model) -
         steps_per_epoch: Batches in an epoch.
         network: Its ``encoder``, where it has one, learns at ``encoder_rate`` of the learning rate, and not
             at all in the first ``encoder_frozen_epochs``.
+
+    Raises:
+        UsageError: So many steps make one update that the run would have none.
     """
     total = recipe.epochs * steps_per_epoch
+    _check_accumulate(recipe.accumulate, total)
     schedule = WarmUpSchedule(recipe.learning_rate, total, round(recipe.warmup * total), recipe.schedule)
     optimizer = _OPTIMIZERS[recipe.optimizer](
         schedule,
@@ -46,10 +53,29 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int, network: keras.Model) -
     return optimizer
 
 
+def _check_accumulate(accumulate: int, steps: int) -> None:
+    if accumulate > steps:
+        raise UsageError(
+            "accumulate",
+            expected=f"at most the run's {steps} steps",
+            found=str(accumulate),
+            next_step="Lower it or --batch, or train more epochs: the weights would never change.",
+        )
+
+
 def unscaled(optimizer: keras.optimizers.Optimizer) -> _PartRates:
     """The optimiser itself, without the scaling of the loss that float16 needs."""
     own: _PartRates = getattr(optimizer, "inner_optimizer", optimizer)
     return own
+
+
+def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[npt.NDArray[np.float32]]:
+    """The averages of the trainable weights, in their order, of an optimiser with ``use_ema``.
+
+    Keras's own way to hand them over fails where the optimiser is of several replicas and the weights are
+    not.
+    """
+    return [ops.convert_to_numpy(average) for average in unscaled(optimizer)._model_variables_moving_average]
 
 
 class _PartRates:

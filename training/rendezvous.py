@@ -49,21 +49,20 @@ def meet(workers: Sequence[str], index: int, seconds: float = START_SECONDS) -> 
 
 
 def _gather(host: str, port: int, count: int, until: float) -> None:
-    missing = set(range(1, count))
+    callers: dict[int, socket.socket] = {}
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server((_any_if_remote(host), port)))
-        callers = []
-        while missing:
-            server.settimeout(_left(until, f"nothing from worker {', '.join(map(str, sorted(missing)))}"))
+        while missing := [number for number in range(1, count) if number not in callers]:
+            server.settimeout(_left(until, f"nothing from worker {', '.join(map(str, missing))}"))
             try:
                 caller = stack.enter_context(server.accept()[0])
             except TimeoutError:
                 continue
             number = _number_of(caller)
-            if number in missing:
-                missing.remove(number)
-                callers.append(caller)
-        for caller in callers:
+            if number is not None and 0 < number < count:
+                # One that calls again was started again: its first call is dead.
+                callers[number] = caller
+        for caller in callers.values():
             caller.sendall(_GO)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import keras
-from keras import ops
+from keras import ops, tree
 from typing_extensions import override
 
-from edgeseg.training.models.layers import all_layers, temporarily
+from edgeseg.training.models.layers import all_layers
 from edgeseg.training.trainee import Trainee
 
 
@@ -27,6 +28,7 @@ class ReplicatedTrainee(Trainee):
     def __init__(self, strategy: Any, several_workers: bool, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._strategy, self._several_workers = strategy, several_workers
+        self._synchronised = _Synchronised(self.network)
 
     @property
     def distribute_strategy(self) -> Any:
@@ -35,8 +37,11 @@ class ReplicatedTrainee(Trainee):
 
     @override
     def train_step(self, data: Any) -> dict[str, Any]:
-        # BatchNorm does while the step is traced; what is saved does not know of it.
-        with temporarily(_norms(self.network), "synchronized", True):
+        import tensorflow as tf
+
+        # An epoch ends where there is no batch left. Without this, what needs none of it is done once more
+        # then: the count of steps, by which the learning rate falls, and weight decay.
+        with self._synchronised, tf.control_dependencies(tree.flatten(data)):
             logs: dict[str, Any] = super().train_step(data)
         if not self._several_workers:
             return logs
@@ -49,5 +54,25 @@ class ReplicatedTrainee(Trainee):
         return super().batch_loss(*arguments) / self._strategy.num_replicas_in_sync
 
 
-def _norms(network: keras.Model) -> list[keras.Layer]:
-    return [layer for layer in all_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
+class _Synchronised:
+    """BatchNorm counts all replicas while a step is traced; what is saved of it does not know of that.
+
+    Each replica traces in a thread of its own, and these overlap: the first sets it, the last takes it back.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        norms = all_layers(network)
+        self._norms = [layer for layer in norms if isinstance(layer, keras.layers.BatchNormalization)]
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._inside += change
+            for norm in self._norms:
+                norm.synchronized = self._inside > 0

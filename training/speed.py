@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 from typing_extensions import override
 
+from edgeseg.errors import UsageError
 from edgeseg.training.batches import Batches
 from edgeseg.training.callbacks import EpochSeeds, StepWatch
 from edgeseg.training.compilation import make_trainee
@@ -30,6 +31,7 @@ from edgeseg.training.observer import Observer
 from edgeseg.training.precision import default_workers, has_accelerator, jit_compile
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.resident import STEPS_PER_DISPATCH, ResidentBatches, ResidentSplit, ResidentTrainee
+from edgeseg.training.teacher import open_teacher
 from edgeseg.training.trainee import Trainee
 
 PARTS = ("network", "step", "loop", "data")
@@ -90,7 +92,17 @@ def measure_training(
         rounds: Turns that each part takes, after one that does not count.
         seconds: The least that each turn takes.
         on_progress: Called with (finished, total) after each turn.
+
+    Raises:
+        UsageError: There are fewer images than a batch takes, or the teacher cannot be had.
     """
+    if recipe.batch > len(train):
+        raise UsageError(
+            "--batch",
+            expected=f"at most the {len(train)} images that there are",
+            found=str(recipe.batch),
+            next_step="Lower it, or raise --set fraction, or name more --data.",
+        )
     with _parts(recipe, train, resident) as parts:
         measured: dict[str, list[float]] = {name: [] for name in PARTS}
         for turn, name in itertools.product(range(rounds + 1), PARTS):
@@ -131,8 +143,10 @@ def _parts(recipe: Recipe, train: CachedSplit, resident: bool) -> Iterator[dict[
         images, masks = source[0] if split is None else split.batch(split.store, *map(_tensor, source[0]))
         batch = _tensor(images), _tensor(masks)
 
+        teacher = open_teacher(recipe, train.labels)
+
         def trainee(make: Callable[..., Trainee]) -> Trainee:
-            return make_trainee(new_network(recipe, train.labels), recipe, train, make=make)
+            return make_trainee(new_network(recipe, train.labels), recipe, train, teacher, make=make)
 
         looped = Trainee if split is None else partial(ResidentTrainee, split)
         yield {

@@ -63,6 +63,8 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
     if info:
         require_same_classes(info.label_set(), labels, f"--data {recipe.data}, for the teacher {path}")
     model = inference_model(load_trainable(path))
+    if info is None:
+        _check_foreign(path, model)
     if recipe.crop:
         model = _for_windows(path, model, info, labels, recipe)
     if model.output_shape[-1] != len(labels):
@@ -78,6 +80,21 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
 def teacher_hash(recipe: Recipe) -> str | None:
     """SHA-256, hexadecimal, of the teacher's file: a recipe names only where it lies."""
     return None if recipe.teacher is None else hashlib.sha256(Path(recipe.teacher).read_bytes()).hexdigest()
+
+
+def _check_foreign(path: Path, model: keras.Model) -> None:
+    """Refuse a model of others that does not keep to the contract: pixels as they are in, logits out."""
+    last = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
+    kind = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    probabilities = last in ("softmax", "sigmoid") or isinstance(model.layers[-1], keras.layers.Softmax)
+    if kind == "uint8" and not probabilities:
+        return
+    raise UsageError(
+        f"--teacher {path}",
+        expected="a checkpoint of edgeseg, or a model from uint8 pixels to logits",
+        found=f"a model from {kind} to " + ("probabilities" if probabilities else "logits"),
+        next_step="Bring a segmentation_models.Unet over with: edgeseg import-weights FILE",
+    )
 
 
 def _for_windows(

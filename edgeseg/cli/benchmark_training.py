@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     from edgeseg.benchmarks.training_speed import TrainingSpeedResult
     from edgeseg.training.recipe import Recipe
 
+_DATA = "synthetic:train=128,val=1"
+
 
 def benchmark_training(
     data: Annotated[
-        str, typer.Option(help="Dataset, as 'edgeseg train' takes it.")
-    ] = "synthetic:train=128,val=1",
-    model: Annotated[str, typer.Option(help="Model; 'edgeseg info' lists them.")] = "unet_mini",
-    loss: Annotated[str, typer.Option(help="Loss; 'edgeseg info' lists them.")] = "dice_cross_entropy",
-    size: Annotated[str, typer.Option(help="Input size, HxW.")] = "256x256",
-    batch: Annotated[int, typer.Option(min=1, help="Images in one step.")] = 8,
+        str | None,
+        typer.Option(help=f"Dataset, as 'edgeseg train' takes it.  [default: the recipe's, or {_DATA}]"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model; 'edgeseg info' lists them.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss; 'edgeseg info' lists them.")] = None,
+    size: Annotated[str | None, typer.Option(help="Input size, HxW.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in one step.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", help="Start from this recipe or recipe.yaml; options win.", metavar="NAME|FILE"
+        ),
+    ] = None,
     resident: Annotated[
         bool | None,
         typer.Option(
@@ -41,21 +50,24 @@ def benchmark_training(
 ) -> None:
     """Measure images per second of training, and what data, loss, metric and loop cost of it.
 
-    KERAS_BACKEND chooses the backend.
+    The whole loop takes at least an epoch a turn: --set fraction=0.2 makes it shorter. KERAS_BACKEND chooses
+    the backend.
     """
     from edgeseg.atomic import check_writable
     from edgeseg.benchmarks.host import describe_host
     from edgeseg.benchmarks.training_speed import HEADER, conclusion, rows, write_training_speed
     from edgeseg.cli.console import done, note, parse_settings, parse_size, print_json, print_table
     from edgeseg.training.recipe import make_recipe
+    from edgeseg.training.recipes import recipe_values
 
     check_writable(out.parent)
     # Before anything is computed: its own work must not count as the machine's load.
     host = describe_host()
-    recipe = make_recipe(
-        {"data": data, "model": model, "loss": loss, "size": parse_size(size), "batch": batch},
-        parse_settings(settings or []),
-    )
+    size_given = parse_size(size) if size else None
+    options = {"data": data, "model": model, "loss": loss, "size": size_given, "batch": batch}
+    given = {key: value for key, value in options.items() if value is not None}
+    values = {"data": _DATA, **(recipe_values(start) if start else {}), **given}
+    recipe = make_recipe(values, parse_settings(settings or []))
     result = _measure(recipe, resident, rounds, seconds, host)
     write_training_speed(result, out)
     if as_json:
@@ -63,7 +75,7 @@ def benchmark_training(
     else:
         print_table("Training", HEADER, rows(result))
         note(conclusion(result))
-    done(f"{out}.json, {out}.md", f"edgeseg train --data {data} --model {model}")
+    done(f"{out}.json, {out}.md", f"edgeseg train --data {recipe.data} --model {recipe.model}")
 
 
 def _measure(
@@ -77,6 +89,7 @@ def _measure(
 
     with training_half("edgeseg benchmark-training"):
         from edgeseg.training.data import open_dataset, prepare
+        from edgeseg.training.data.subset import subset
         from edgeseg.training.distributed import ALONE
         from edgeseg.training.network import choose_precision
         from edgeseg.training.precision import dtype_policy
@@ -84,8 +97,9 @@ def _measure(
         from edgeseg.training.speed import PARTS, measure_training
     dataset = open_dataset(recipe.data)
     with progress_bar("Decoding") as advance:
-        split = prepare(dataset, recipe.train_split, recipe.height, recipe.width, on_progress=advance)
-    on_device = is_resident(resident, split, ALONE)
+        whole = prepare(dataset, recipe.train_split, recipe.height, recipe.width, on_progress=advance)
+    split = subset(whole, recipe.fraction, recipe.seed)
+    on_device = is_resident(recipe.resident if resident is None else resident, split, ALONE)
     precision = choose_precision(recipe, dataset.labels)
     with dtype_policy(precision), progress_bar("Measuring") as advance:
         speed = measure_training(

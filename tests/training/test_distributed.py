@@ -7,14 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from edgeseg.errors import UsageError
+from edgeseg.training.checkpoint import load_trainable
+from edgeseg.training.compilation import check_accumulate
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.distributed import ALONE, Cluster, connect, copies, mirrored, shares
@@ -75,12 +79,16 @@ def test_two_devices_and_two_processes_equal_one(start: Start, tmp_path: Path) -
 def test_a_killed_worker_ends_the_other_with_one_message(start: Start) -> None:
     port = _free_ports()
     chief, other = (start("workers", index, port, epochs=100_000) for index in (0, 1))
-    for run in (chief, other):
-        assert run.stdout is not None
-        assert run.stdout.readline() == "begins\n"
-    other.kill()
-    other.communicate()
-    _, errors = chief.communicate()
+    try:
+        for run in (chief, other):
+            assert run.stdout is not None
+            assert run.stdout.readline() == "begins\n"
+        other.kill()
+        _, errors = chief.communicate(timeout=300)
+    finally:
+        for run in (chief, other):
+            run.kill()
+            run.communicate()
     assert chief.returncode == 1
     assert "no longer answers" in errors.splitlines()[-1]
     assert "--resume" in errors.splitlines()[-1]
@@ -164,6 +172,7 @@ def test_only_the_chief_writes_the_run_folder(tmp_path: Path) -> None:
         (["10.0.0.1:2300", "10.0.0.2:70000"], 0, "70000"),
         (WORKERS, None, "found none"),
         (WORKERS, 2, "0 to 1"),
+        ([], 1, "--workers beside it, found 1"),
     ],
 )
 def test_workers_that_are_not_well_given(workers: list[str], index: int | None, said: str) -> None:
@@ -190,6 +199,42 @@ def test_tf_config(task: dict[str, object], index: int, monkeypatch: pytest.Monk
     assert made.workers == ("10.0.0.9:1", *WORKERS)
     assert made.index == index
     assert met == [(list(made.workers), index)]
+
+
+def test_a_job_of_one_machine_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"cluster": {"worker": ["10.0.0.1:2300"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(one))
+    assert connect() is ALONE
+
+
+def test_gradients_are_not_gathered_over_several_devices(tiny_recipe: Any) -> None:
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    with pytest.raises(UsageError, match=r"accumulate: expected 1 where 2 devices.*--batch"):
+        check_accumulate(tiny_recipe(accumulate=2), Cluster(strategy=TwoReplicas()))
+    check_accumulate(tiny_recipe(accumulate=2), ALONE)
+
+
+@pytest.mark.heavy
+def test_a_whole_run_on_two_devices(bands: str, tmp_path: Path) -> None:
+    """With moving averages and checkpoints, begun and resumed, as one device would have it."""
+    result = subprocess.run(
+        [sys.executable, ROOT / "tests/mirrored_run.py", bands, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "EDGESEG_CACHE": str(tmp_path / "cache")},
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    one, two = (json.loads((tmp_path / name / "summary.json").read_text("utf-8")) for name in ("one", "two"))
+    assert two["miou"] == pytest.approx(one["miou"], abs=0.02)
+    for checkpoint in ("best", "last"):
+        mine, theirs = (tmp_path / name / f"weights/{checkpoint}.keras" for name in ("one", "two"))
+        config = zipfile.ZipFile(theirs).read("config.json").decode()
+        assert '"synchronized": false' in config
+        assert '"synchronized": true' not in config
+        ours, others = (load_trainable(path).get_weights() for path in (mine, theirs))
+        for our, other in zip(ours, others, strict=True):
+            np.testing.assert_allclose(other, our, atol=1e-3)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {}, "task": {"type": "ps", "index": 0}}'])

@@ -20,7 +20,7 @@ from edgeseg.training.models import segformer
 from edgeseg.training.models.pixel_scale import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 PUBLISHED_MILLIONS = ((3.4, 0.4), (13.1, 0.6), (24.2, 3.3), (44.0, 3.3), (60.8, 3.3), (81.4, 3.3))
-SIZES = [pytest.param(size, marks=[pytest.mark.heavy] * (size > 0)) for size in range(6)]
+SIZES = [pytest.param(size, marks=[pytest.mark.large] * (size > 1)) for size in range(6)]
 
 
 def kerashub_transformer(variant: str, side: int = 64) -> keras.Model:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from edgeseg.training.data import open_dataset, prepare
@@ -31,3 +36,18 @@ def test_shares_are_those_of_each_round() -> None:
     assert speed.loss_share == pytest.approx(0.1)
     assert speed.loop_share == pytest.approx(0.1)
     assert speed.seconds("step") == 2
+
+
+@pytest.mark.heavy
+def test_a_recipe_is_measured_by_its_command(bands: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("size: [16, 16]\nbatch: 8\nfraction: 0.25\nmodel_options: {channels: 4}\n", "utf-8")
+    command = ["benchmark-training", "--recipe", recipe, "--data", bands, "--batch", "2", "--rounds", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeseg", *command, "--seconds", "0", "--json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    settings = json.loads(done.stdout)["settings"]
+    assert (settings["size"], settings["batch"], settings["images"]) == ("16x16", 2, 4)
+    assert (tmp_path / "runs/benchmark/training-speed.md").is_file()

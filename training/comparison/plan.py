@@ -106,7 +106,7 @@ def plan_comparison(
 def check_same_comparison(comparison: Comparison) -> None:
     """Refuse to go on in a folder whose runs were made by another recipe.
 
-    More variants and more seeds are no other recipe: they are trained, and stand beside what is there.
+    More variants and more seeds are no other recipe. The tables hold those that are asked for now.
 
     Raises:
         UsageError: The folder holds a comparison of something else, or of another recipe.

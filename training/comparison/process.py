@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import multiprocessing
 import os
 import signal
@@ -65,7 +64,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
-        _thread.interrupt_main()
+        # A signal, for it wakes a main thread that waits.
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _died(what: str, exit_code: int | None) -> TrainingError:

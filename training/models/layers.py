@@ -10,11 +10,9 @@ import keras
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers of a model and of the models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        yield layer
+    """Every layer of a model, those inside of models and of layers made of others too, each once."""
+    # Keras has no public name for it; ``layers`` gives the outermost alone.
+    yield from model._flatten_layers(include_self=False)
 
 
 @contextmanager

@@ -3,7 +3,9 @@
     edgeseg train --recipe camvid_unet_mobilenetv2 --data camvid:PATH --encoder-weights ENCODER.weights.h5
 
 SegNet's split, 11 classes, seed 1: val mIoU at label resolution 71.2 (best epoch 10 of 16; 71.1 at model
-resolution after the last), 1900 s as the sum of the epochs on two AMD EPYC cores that other work shared.
+resolution after the last), 1900 s as the sum of the epochs on two AMD EPYC cores that other work shared. That
+run was made with --set precision=mixed_bfloat16 on a CPU with AVX512-BF16; on one without, bfloat16 is
+emulated and slower by a multiple.
 ENCODER.weights.h5: ImageNet's MobileNetV2 without its top; here it was the one of Google Coral's test data.
 """
 
@@ -20,7 +22,6 @@ def recipe() -> dict[str, Any]:
         "model": "unet",
         # The fifth level of the decoder would cost a quarter of the step for half a pixel of sharpness.
         "model_options": {"encoder": "mobilenetv2", "decoder": (256, 128, 64, 32), "separable": True},
-        "precision": "mixed_bfloat16",
         "learning_rate": 1.5e-3,
         "encoder_rate": 0.3,
         "warmup": 0.05,
