@@ -75,9 +75,11 @@ CASES: dict[str, Case] = {
     "unet_mini_source": Case("unet_mini_source", 4, size=(16, 24)),
     "attention_unet": Case("attention_unet", 16, {"channels": 4}, (32, 32)),
     "unet": Case("unet", 32, {**_SCRATCH, "decoder": (16, 8, 8)}),
-    "unet_efficientnetb3": Case("unet_efficientnetb3", 32, _SCRATCH),
+    "unet_efficientnetb3": Case("unet_efficientnetb3", 32, _SCRATCH, heavy=True, large=True),
     "two_stage_unet": Case("two_stage_unet", 16, _STAGES, (32, 32)),
-    "two_stage_unet-first": Case("two_stage_unet", 16, {**_STAGES, "stages": "first"}, (32, 32)),
+    "two_stage_unet-first": Case(
+        "two_stage_unet", 16, {**_STAGES, "stages": "first"}, (32, 32), heavy=True, large=True
+    ),
     "edge": Case("edge", 32, _SCRATCH),
     "ensemble": Case("ensemble", 4, size=(16, 24), members=("unet_mini", "unet_mini_source")),
     "deeplabv3plus": Case("deeplabv3plus", 32, _DEEPLAB),

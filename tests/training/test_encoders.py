@@ -62,7 +62,8 @@ def test_a_dilated_encoder_sees_what_the_usual_one_sees(name: str, phase: int) -
     dense.set_weights(usual.get_weights())
     expected, seen = usual(picture())[32], dense(picture())[32]
     assert np.std(expected) > 0
-    assert np.allclose(seen[:, phase::2, phase::2], expected, atol=1e-5)
+    # Random weights make numbers of a thousand: the tolerance is relative to them.
+    assert np.abs(seen[:, phase::2, phase::2] - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 def test_segmentation_models_skips() -> None:
