@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,10 +13,11 @@ from edgeseg.training.batches import Batches
 from edgeseg.training.checkpoint import load_trainable, read_info
 from edgeseg.training.comparison.outcome import LossCheck
 from edgeseg.training.comparison.plan import PlannedRun
-from edgeseg.training.compilation import class_weights, objective
+from edgeseg.training.compilation import class_weights
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.data.subset import subset
+from edgeseg.training.losses import loss_function
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.run_folder import best_row
 
@@ -74,7 +76,14 @@ def _validation_loss(run: PlannedRun) -> float:
         prepare(dataset, name, recipe.height, recipe.width) for name in (recipe.train_split, recipe.val_split)
     )
     weights = class_weights(recipe, subset(train, recipe.fraction, recipe.seed))
-    model, loss = load_trainable(run.folder.best), objective(recipe, train.labels, weights)
+    # The plain function by its name, and not what the trainer compiles: that is what is to be proved.
+    loss = partial(
+        loss_function(recipe.loss),
+        ignore_index=train.labels.ignore_index,
+        class_weights=weights,
+        **recipe.loss_options,
+    )
+    model = load_trainable(run.folder.best)
     values, sizes = [], []
     batches = Batches(BatchLoader(val, recipe.batch))
     for index in range(batches.num_batches):
