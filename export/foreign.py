@@ -15,8 +15,6 @@ from edgeseg.errors import UsageError
 if TYPE_CHECKING:
     import keras
 
-_PROBABILITIES = ("softmax", "sigmoid")
-
 
 @dataclass(frozen=True)
 class Foreign:
@@ -49,11 +47,13 @@ def to_contract(model: keras.Model, foreign: Foreign, file: Path) -> keras.Model
     Raises:
         UsageError: It is no segmentation model, what must be known of it was not given, or does not fit it.
     """
+    from edgeseg.training.models.logits import without_probabilities
+
     shape = _input_shape(model, file)
     if model.inputs[0].dtype == "uint8":
         _refuse_scale(foreign, file)
         _size(shape, foreign, file)
-        return model
+        return without_probabilities(model)
     height, width = _size(shape, foreign, file)
     _require_scale(foreign, file, model)
     return _wrapped(model, str(foreign.pixel_scale), height, width)
@@ -111,38 +111,16 @@ def _require_scale(foreign: Foreign, file: Path, model: keras.Model) -> None:
 def _wrapped(model: keras.Model, pixel_scale: str, height: int, width: int) -> keras.Model:
     import keras
 
+    from edgeseg.training.models.logits import without_probabilities
     from edgeseg.training.models.pixel_scale import rescale
 
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
-    x = _without_probabilities(model)(rescale(image, pixel_scale))
+    x = without_probabilities(model)(rescale(image, pixel_scale))
     if x.shape[-1] == 1:
         x = _two_classes(x)
     return keras.Model(
         image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=model.name
     )
-
-
-def _without_probabilities(model: keras.Model) -> keras.Model:
-    """The model ending in logits: without a last softmax or sigmoid, be it a layer or part of one."""
-    import keras
-
-    last = model.outputs[0]._keras_history.operation
-    ends = getattr(getattr(last, "activation", None), "__name__", None) in _PROBABILITIES
-    if isinstance(last, keras.layers.Softmax) or (ends and isinstance(last, keras.layers.Activation)):
-        return keras.Model(model.inputs, last.input)
-    return _with_linear(model, last) if ends else model
-
-
-def _with_linear(model: keras.Model, last: keras.Layer) -> keras.Model:
-    import keras
-
-    def copy(layer: keras.Layer) -> keras.Layer:
-        changed = {"activation": "linear"} if layer is last else {}
-        return type(layer).from_config({**layer.get_config(), **changed})
-
-    logits = keras.models.clone_model(model, clone_function=copy)
-    logits.set_weights(model.get_weights())
-    return logits
 
 
 def _two_classes(x: Any) -> Any:

@@ -30,7 +30,7 @@ from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.resident import is_resident, resident_trainee
 from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, out_of_patience
 from edgeseg.training.summary import summarise
-from edgeseg.training.teacher import open_teacher, teacher_hash
+from edgeseg.training.teacher import Teacher, open_teacher, teacher_hash
 from edgeseg.training.trainee import Trainee
 
 
@@ -78,9 +78,7 @@ def train(
         with cluster.scope():
             network, teacher = new_network(recipe, dataset.labels), open_teacher(recipe, dataset.labels)
         data = _decoded(recipe, dataset, observer)
-        resident = is_resident(recipe.resident, data.train, cluster)
-        make = resident_trainee(data.train, recipe) if resident else None
-        trainee = make_trainee(network, recipe, data.train, teacher, cluster, make)
+        trainee, resident = _trainee(network, teacher, recipe, recipe.resident, data, cluster)
         run = _run(RunFolder.create(out), recipe, data, network, precision)
         info = checkpoint_info(run, data.fingerprint, resident=resident)
         _write_start(run, data)
@@ -116,9 +114,7 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
         with cluster.scope():
             network, teacher = load_trainable(folder.last), open_teacher(recipe, data.dataset.labels)
         _check_same_teacher(recipe, info)
-        resident = is_resident(info.resident, data.train, cluster)
-        make = resident_trainee(data.train, recipe) if resident else None
-        trainee = make_trainee(network, recipe, data.train, teacher, cluster, make)
+        trainee, _ = _trainee(network, teacher, recipe, info.resident, data, cluster)
         with cluster.scope():
             restore(network, folder.last)
         run = replace(_run(folder, recipe, data, network, precision), first_epoch=info.epoch)
@@ -157,6 +153,20 @@ def _check_labelled(name: str, split: CachedSplit, recipe: Recipe) -> None:
             found="only ignored pixels",
             next_step="Run 'edgeseg data check' and correct the label mapping.",
         )
+
+
+def _trainee(
+    network: keras.Model,
+    teacher: Teacher | None,
+    recipe: Recipe,
+    resident: bool | None,
+    data: _Data,
+    cluster: Cluster,
+) -> tuple[Trainee, bool]:
+    """What trains the network, and whether the images live on the device; ``None`` leaves that to it."""
+    on_device = is_resident(resident, data.train, cluster)
+    make = resident_trainee(data.train, recipe) if on_device else None
+    return make_trainee(network, recipe, data.train, teacher, cluster, make), on_device
 
 
 def _loader(

@@ -52,7 +52,7 @@ def _gather(host: str, port: int, count: int, until: float) -> None:
     callers: dict[int, socket.socket] = {}
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server((_any_if_remote(host), port)))
-        while missing := [number for number in range(1, count) if number not in callers]:
+        while missing := [number for number in range(1, count) if not _is_there(callers.get(number))]:
             server.settimeout(_left(until, f"nothing from worker {', '.join(map(str, missing))}"))
             try:
                 caller = stack.enter_context(server.accept()[0])
@@ -60,7 +60,7 @@ def _gather(host: str, port: int, count: int, until: float) -> None:
                 continue
             number = _number_of(caller)
             if number is not None and 0 < number < count:
-                # One that calls again was started again: its first call is dead.
+                # One that calls again was started again.
                 callers[number] = caller
         for caller in callers.values():
             caller.sendall(_GO)
@@ -78,6 +78,21 @@ def _report(host: str, port: int, index: int, until: float) -> None:
         except OSError as error:
             reason = str(error)
         time.sleep(_RETRY_SECONDS)
+
+
+def _is_there(caller: socket.socket | None) -> bool:
+    """Whether a worker called and still waits: one that died since has hung up."""
+    if caller is None:
+        return False
+    caller.setblocking(False)
+    try:
+        return caller.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        caller.settimeout(_HELLO_SECONDS)
 
 
 def _any_if_remote(host: str) -> str:

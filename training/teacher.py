@@ -14,6 +14,7 @@ from edgeseg.labels import LabelSet, require_same_classes
 from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info
 from edgeseg.training.losses.distillation import distillation
 from edgeseg.training.models import inference_model
+from edgeseg.training.models.logits import without_probabilities
 from edgeseg.training.network import empty_network
 from edgeseg.training.recipe import Recipe, make_recipe
 
@@ -64,7 +65,7 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
         require_same_classes(info.label_set(), labels, f"--data {recipe.data}, for the teacher {path}")
     model = inference_model(load_trainable(path))
     if info is None:
-        _check_foreign(path, model)
+        model = _foreign(path, model)
     if recipe.crop:
         model = _for_windows(path, model, info, labels, recipe)
     if model.output_shape[-1] != len(labels):
@@ -82,17 +83,19 @@ def teacher_hash(recipe: Recipe) -> str | None:
     return None if recipe.teacher is None else hashlib.sha256(Path(recipe.teacher).read_bytes()).hexdigest()
 
 
-def _check_foreign(path: Path, model: keras.Model) -> None:
-    """Refuse a model of others that does not keep to the contract: pixels as they are in, logits out."""
-    last = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
+def _foreign(path: Path, model: keras.Model) -> keras.Model:
+    """A model of others, as far as it keeps to the contract: raw pixels in; its logits where it gives more.
+
+    Raises:
+        UsageError: It takes pixels that somebody has scaled, and nothing says how.
+    """
     kind = keras.backend.standardize_dtype(model.inputs[0].dtype)
-    probabilities = last in ("softmax", "sigmoid") or isinstance(model.layers[-1], keras.layers.Softmax)
-    if kind == "uint8" and not probabilities:
-        return
+    if kind == "uint8":
+        return without_probabilities(model)
     raise UsageError(
         f"--teacher {path}",
-        expected="a checkpoint of edgeseg, or a model from uint8 pixels to logits",
-        found=f"a model from {kind} to " + ("probabilities" if probabilities else "logits"),
+        expected="a checkpoint of edgeseg, or a model of uint8 pixels",
+        found=f"a model of {kind} pixels",
         next_step="Bring a segmentation_models.Unet over with: edgeseg import-weights FILE",
     )
 

@@ -57,6 +57,13 @@ def test_a_softmax_inside_the_last_convolution(foreign, frames) -> None:
     assert not np.allclose(logits, probabilities, atol=1e-2)
 
 
+def test_a_model_of_raw_pixels_loses_its_softmax_too(model, frames) -> None:
+    """A confidence made of probabilities that were taken for logits would be near alike for every class."""
+    theirs = keras.Model(model.input, layers.Softmax()(model.output))
+    ours = to_contract(theirs, Foreign(), Path("theirs.keras"))
+    assert np.allclose(ours(frames), model(frames), atol=1e-4)
+
+
 def test_a_single_sigmoid_becomes_two_classes() -> None:
     image = keras.Input((8, 8, 3))
     theirs = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(image))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -52,3 +54,25 @@ def test_nothing_is_dropped_while_they_are_computed(cached: CachedSplit) -> None
     recalibrate(model, cached, 16)
     assert np.array(norm.moving_mean) == pytest.approx((cached.images / 255).mean(axis=(0, 1, 2)), abs=1e-4)
     assert drop.rate == 0.9
+
+
+def test_nothing_is_dropped_inside_of_layers_made_of_others(cached: CachedSplit) -> None:
+    """SegFormer's blocks leave out whole branches by KerasHub's own layer."""
+    layers = pytest.importorskip(
+        "keras_hub", reason="pip install 'edgeseg[segformer]'"
+    ).src.models.mit.mit_layers
+
+    class Block(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = layers.DropPath(0.9)
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return self.drop(x, training=training)
+
+    image = keras.Input((16, 16, 3), dtype="uint8", name="image")
+    block, norm = Block(), keras.layers.BatchNormalization()
+    model = keras.Model(image, norm(block(keras.layers.Rescaling(1 / 255)(image))))
+    recalibrate(model, cached, 16)
+    assert np.array(norm.moving_mean) == pytest.approx((cached.images / 255).mean(axis=(0, 1, 2)), abs=1e-4)
+    assert block.drop.rate == 0.9

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from edgeseg.errors import UsageError
 from edgeseg.training.optimizer import make_optimizer
 from edgeseg.training.recipe import make_recipe
 from edgeseg.training.schedule import WarmUpSchedule, plateau_factor
@@ -156,3 +157,10 @@ def test_accumulated_steps_are_one_update_of_their_mean() -> None:
     # Nesterov's first step with a momentum of 0.9 is 1.9 times the gradient.
     for v, b in zip(model.trainable_variables, before, strict=True):
         assert ops.convert_to_numpy(v) == pytest.approx(b - 0.1 * 1.9 * 2, abs=1e-6)
+
+
+def test_an_update_that_would_never_come_is_refused() -> None:
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    recipe = make_recipe({"data": "x", "epochs": 2, "accumulate": 9})
+    with pytest.raises(UsageError, match=r"accumulate.*8 steps, found 9"):
+        make_optimizer(recipe, 4, network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -65,6 +66,27 @@ def test_a_stranger_and_a_worker_that_comes_twice_do_not_count(workers: list[str
         for future in twice:
             with pytest.raises(TrainingError):
                 future.result()
+
+
+def test_a_worker_that_was_started_again_is_let_go(workers: list[str]) -> None:
+    """Its first call is dead, and the go must reach the second."""
+    host, _, port = workers[0].rpartition(":")
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(meet, workers, 0, 60)
+        with _connected(host, int(port)) as died:
+            died.sendall(b"edgeseg worker 1\n")
+        for future in [first, *(pool.submit(meet, workers, index, 60) for index in (1, 2))]:
+            future.result()
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return socket.create_connection((host, port))
+        except OSError:
+            assert time.monotonic() < deadline, "worker 0 does not listen"
+            time.sleep(0.05)
 
 
 def test_a_port_that_is_taken_is_said(workers: list[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.errors import UsageError
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.speed import PARTS, TrainingSpeed, measure_training
 
@@ -28,6 +29,13 @@ def test_every_part_is_measured(resident: bool, tiny_recipe: type) -> None:
         assert len(getattr(speed, part)) == 2
         assert speed.images_per_second(part) == pytest.approx(5 / speed.seconds(part))
         assert 0 < speed.seconds(part) < 60
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused(tiny_recipe: type) -> None:
+    recipe = tiny_recipe(batch=17)
+    train = prepare(open_dataset(recipe.data), "train", 16, 16)
+    with pytest.raises(UsageError, match=r"--batch.*16 images.*found 17"):
+        measure_training(recipe, train, resident=False)
 
 
 def test_shares_are_those_of_each_round() -> None:

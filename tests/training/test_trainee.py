@@ -169,6 +169,26 @@ class TestTeacher:
         with pytest.raises(UsageError, match="3 classes"):
             open_teacher(tiny_recipe(teacher=str(tmp_path / "foreign.keras")), cached.labels)
 
+    def test_of_others_teaches_its_logits(
+        self, tiny_recipe: Any, cached: CachedSplit, tmp_path: Path
+    ) -> None:
+        """Taken for logits, its probabilities would be near alike for every class."""
+        image = keras.Input((16, 16, 3), dtype="uint8")
+        logits = keras.layers.Conv2D(3, 1)(keras.layers.Rescaling(1 / 32)(image))
+        keras.Model(image, keras.layers.Softmax()(logits)).save(tmp_path / "foreign.keras")
+        teacher = open_teacher(tiny_recipe(teacher=str(tmp_path / "foreign.keras")), cached.labels)
+        assert teacher is not None
+        own = keras.Model(image, logits)(cached.images[:2])
+        assert float(teacher.loss(cached.images[:2], own)) == pytest.approx(0, abs=1e-6)
+
+    def test_of_others_that_wants_scaled_pixels_is_refused(
+        self, tiny_recipe: Any, cached: CachedSplit, tmp_path: Path
+    ) -> None:
+        image = keras.Input((16, 16, 3))
+        keras.Model(image, keras.layers.Conv2D(3, 1)(image)).save(tmp_path / "foreign.keras")
+        with pytest.raises(UsageError, match=r"foreign\.keras.*float32 pixels.*import-weights"):
+            open_teacher(tiny_recipe(teacher=str(tmp_path / "foreign.keras")), cached.labels)
+
 
 @pytest.fixture(scope="module")
 def windows(bands: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Recipe]:
@@ -254,11 +274,18 @@ def test_a_window_larger_than_the_image_is_refused(tiny_recipe: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "expected"), [("unet_mini", (16, 16), "mixed_bfloat16"), ("edge", (64, 64), "float32")]
+    ("model", "size", "expected"),
+    [
+        ("unet_mini", (16, 16), "mixed_bfloat16"),
+        ("edge", (64, 64), "float32"),
+        ("segformer_b0", (64, 64), "float32"),
+    ],
 )
 def test_auto_trains_depthwise_networks_in_float32_on_a_cpu(
     model: str, size: tuple[int, int], expected: str, cached: CachedSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if model.startswith("segformer"):
+        pytest.importorskip("keras_hub", reason="pip install 'edgeseg[segformer]'")
     monkeypatch.setattr(networks, "resolve_precision", lambda wanted: "mixed_bfloat16")
     assert choose_precision(Recipe(data="x", model=model, size=size), cached.labels) == expected
     forced = Recipe(data="x", model=model, size=size, precision="mixed_bfloat16")
