@@ -50,6 +50,8 @@ def call_in_process(what: str, function: Callable[..., None], *arguments: object
 def _called(result: Connection, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
     # Ctrl-C reaches every process of the terminal's group: out of it, this one hears of it once, from above.
     os.setpgrp()
+    # A shell starts what it puts in the background deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         function(*arguments)
