@@ -56,10 +56,10 @@ def test_a_worker_that_does_not_come_is_named(workers: list[str]) -> None:
 def test_a_stranger_and_a_worker_that_comes_twice_do_not_count(workers: list[str]) -> None:
     host, _, port = workers[0].rpartition(":")
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(meet, workers, 0, 1.5)
-        twice = [pool.submit(meet, workers, 1, 1.5) for _ in range(2)]
-        threading.Event().wait(0.3)
-        with socket.create_connection((host, int(port))) as stranger:
+        first = pool.submit(meet, workers, 0, 3.0)
+        # They wait longer than the first: one that gave up beforehand would be missing, too.
+        twice = [pool.submit(meet, workers, 1, 6.0) for _ in range(2)]
+        with _connected(host, int(port)) as stranger:
             stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
             with pytest.raises(TrainingError, match=r"nothing from worker 2\b"):
                 first.result()
