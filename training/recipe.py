@@ -49,6 +49,9 @@ class Recipe(BaseModel):
     teacher: str | None = Field(
         None, description="Checkpoint (.keras) of a model or ensemble whose logits are learnt too."
     )
+    distill_distance: Literal["pixel", "channel"] = Field(
+        "pixel", description="What is compared: a pixel's classes, or a class's place in the image."
+    )
     distill_weight: float = Field(1.0, ge=0, description="Of the distance from the teacher.")
     distill_temperature: float = Field(2.0, gt=0, description="Softens both sides of that distance.")
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"

@@ -12,7 +12,7 @@ from keras import ops
 from edgeseg.errors import UsageError
 from edgeseg.labels import LabelSet, require_same_classes
 from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info
-from edgeseg.training.losses.distillation import distillation
+from edgeseg.training.losses.distillation import DISTILLATIONS
 from edgeseg.training.models import inference_model
 from edgeseg.training.models.logits import without_probabilities
 from edgeseg.training.network import empty_network
@@ -25,12 +25,14 @@ class Teacher:
     Args:
         model: Images ``uint8 [N, h, w, 3]`` to logits ``[N, h, w, C]``, of any h and w: what the student sees
             is resized to it, and its logits back.
-        weight: Of the distance from it.
-        temperature: See :func:`edgeseg.training.losses.distillation.distillation`.
+        distance: A name of :data:`edgeseg.training.losses.distillation.DISTILLATIONS`.
+        weight: Of that distance.
+        temperature: Softens both sides of it.
     """
 
-    def __init__(self, model: keras.Model, weight: float, temperature: float) -> None:
-        self._model, self._weight, self._temperature = model, weight, temperature
+    def __init__(self, model: keras.Model, distance: str, weight: float, temperature: float) -> None:
+        self._model, self._distance = model, DISTILLATIONS[distance]
+        self._weight, self._temperature = weight, temperature
 
     def loss(self, images: Any, logits: Any) -> Any:
         """The weighted distance of a student's logits from the teacher's."""
@@ -38,7 +40,7 @@ class Teacher:
         size = logits.shape[1:3]
         if taught.shape[1:3] != size:
             taught = ops.image.resize(taught, size, interpolation="bilinear")
-        return self._weight * distillation(ops.stop_gradient(taught), logits, self._temperature)
+        return self._weight * self._distance(ops.stop_gradient(taught), logits, self._temperature)
 
     def _as_seen(self, images: Any) -> Any:
         size = self._model.input_shape[1:3]
@@ -75,7 +77,7 @@ def open_teacher(recipe: Recipe, labels: LabelSet) -> Teacher | None:
             found=f"an output of {model.output_shape}",
             next_step="Name a checkpoint that was trained on the same classes.",
         )
-    return Teacher(model, recipe.distill_weight, recipe.distill_temperature)
+    return Teacher(model, recipe.distill_distance, recipe.distill_weight, recipe.distill_temperature)
 
 
 def teacher_hash(recipe: Recipe) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import CachedSplit, open_dataset, prepare
 from edgeseg.training.fit import resume, train
 from edgeseg.training.losses import loss_function
-from edgeseg.training.losses.distillation import distillation
+from edgeseg.training.losses.distillation import DISTILLATIONS, channel, pixel
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.metrics import MeanIoU
 from edgeseg.training.models import inference_model
@@ -48,17 +48,35 @@ class TestDistillation:
         teacher, student = rng.normal(size=(2, 2, 3, 4, 5)) * 3
         p, q = softmax(teacher / temperature), softmax(student / temperature)
         expected = temperature**2 * (p * np.log(p / q)).sum(axis=-1).mean()
-        found = distillation(teacher.astype(np.float32), student.astype(np.float32), temperature)
+        found = pixel(teacher.astype(np.float32), student.astype(np.float32), temperature)
         assert float(found) == pytest.approx(expected, rel=1e-4)
 
-    def test_of_the_same_view_is_nothing(self) -> None:
+    @pytest.mark.parametrize("temperature", [1.0, 3.0])
+    def test_by_channel_is_the_divergence_by_hand(self, temperature: float) -> None:
+        """Of a class's map over the pixels, a mean over images and classes."""
+        rng = np.random.default_rng(0)
+        teacher, student = rng.normal(size=(2, 2, 3, 4, 5)) * 3
+        divergences = []
+        for image, label in np.ndindex(2, 5):
+            p, q = (softmax(side[image, :, :, label].ravel() / temperature) for side in (teacher, student))
+            divergences.append((p * np.log(p / q)).sum())
+        found = channel(teacher.astype(np.float32), student.astype(np.float32), temperature)
+        assert float(found) == pytest.approx(temperature**2 * np.mean(divergences), rel=1e-4)
+
+    @pytest.mark.parametrize("name", DISTILLATIONS)
+    def test_of_the_same_view_is_nothing(self, name: str) -> None:
         logits = np.random.default_rng(1).normal(size=(1, 2, 2, 3)).astype(np.float32)
-        assert float(distillation(logits, logits + 7, 2.0)) == pytest.approx(0, abs=1e-6)
+        assert float(DISTILLATIONS[name](logits, logits + 7, 2.0)) == pytest.approx(0, abs=1e-6)
 
     def test_of_certain_and_opposite_views_is_finite(self) -> None:
         sure = np.array([[[[500.0, -500.0]]]], np.float32)
-        assert np.isfinite(float(distillation(sure, -sure, 1.0)))
-        assert float(distillation(sure, -sure, 1.0)) == pytest.approx(1000)
+        assert float(pixel(sure, -sure, 1.0)) == pytest.approx(1000)
+        places = np.array([[[[500.0], [-500.0]]]], np.float32)
+        assert float(channel(places, -places, 1.0)) == pytest.approx(1000)
+
+    def test_the_recipe_names_each(self) -> None:
+        field = Recipe.model_fields["distill_distance"]
+        assert set(get_args(field.annotation)) == set(DISTILLATIONS)
 
 
 def with_head(size: int = 16) -> keras.Model:
@@ -114,7 +132,7 @@ class TestTeacher:
         images, masks = cached.images[:4], cached.masks[:4]
         logits = network(images, training=True)
         alone = float(trainee.compute_loss(images, masks, logits, training=False))
-        distance = float(distillation(teacher(images), logits, 4))
+        distance = float(pixel(teacher(images), logits, 4))
         assert float(trainee.compute_loss(images, masks, logits)) == pytest.approx(
             alone + 0.5 * distance, rel=1e-5
         )
