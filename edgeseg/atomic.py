@@ -5,6 +5,7 @@ What the operating system refuses, there or while the caller writes, becomes an 
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import uuid
@@ -107,6 +108,13 @@ def write_text(destination: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_file(destination) as staging:
         staging.write_text(text, encoding="utf-8")
+
+
+def clear_leftovers(destination: Path) -> None:
+    """Delete what processes that were killed have left beside a file; only where no other writes it now."""
+    stem, suffix = glob.escape(destination.stem), glob.escape(destination.suffix)
+    for leftover in destination.parent.glob(f".{stem}.{'[0-9a-f]' * 8}.part{suffix}"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from edgeseg.atomic import clear_leftovers
 from edgeseg.errors import DataError
 from edgeseg.training.callbacks import EpochKeeper, EpochSeeds, StepWatch, checkpoint_info
 from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info, restore, save_checkpoint
@@ -102,6 +103,8 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
     recipe = make_recipe(read_recipe(folder.recipe))
     check_accumulate(recipe, cluster)
     observer = Observers(observers)
+    for checkpoint in (folder.last, folder.best):
+        clear_leftovers(checkpoint)
     info = _resumable_info(folder, recipe)
     rows = _finished_rows(folder, info)
     data = _decoded(recipe, open_dataset(recipe.data), observer)

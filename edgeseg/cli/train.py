@@ -153,6 +153,10 @@ def _trackers(tensorboard: bool, mlflow: str | None) -> list[Observer]:
     return [*([TensorBoardTracker()] if tensorboard else []), *([MLflowTracker(mlflow)] if mlflow else [])]
 
 
+# Where an option is not called like what it sets.
+_OPTIONS = {"input_channels": "channels"}
+
+
 def _refuse_changes(given: dict[str, Any], **others: object) -> None:
     from edgeseg.errors import UsageError
 
@@ -161,6 +165,6 @@ def _refuse_changes(given: dict[str, Any], **others: object) -> None:
         raise UsageError(
             "--resume",
             expected="no option that changes the run, for it continues with its own recipe",
-            found=", ".join(f"--{name.replace('_', '-')}" for name in changed),
+            found=", ".join(f"--{_OPTIONS.get(name, name).replace('_', '-')}" for name in changed),
             next_step="Leave them out, or start a new run with: edgeseg train --recipe RUN/recipe.yaml",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.atomic import atomic_file, atomic_folder, check_writable, write_text
+from edgeseg.atomic import atomic_file, atomic_folder, check_writable, clear_leftovers, write_text
 from edgeseg.errors import OutputError
 
 
@@ -88,3 +88,19 @@ def test_asking_whether_a_place_can_be_written_leaves_nothing(tmp_path: Path) ->
     for place in (tmp_path / "file", tmp_path / "file" / "deep", Path("/proc/none")):
         with pytest.raises(OutputError):
             check_writable(place)
+
+
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    destination = tmp_path / "best[1].keras"
+    left = []
+    with pytest.raises(KeyboardInterrupt), atomic_file(destination) as staging:
+        staging.write_text("half")
+        left.append(staging.rename(tmp_path / f"{staging.name}x"))
+        raise KeyboardInterrupt
+    leftover = left[0].rename(str(left[0])[:-1])
+    others = [tmp_path / name for name in ("best[1].keras", "best1.keras", ".other.0123abcd.part.keras")]
+    for other in others:
+        other.touch()
+    clear_leftovers(destination)
+    assert not leftover.exists()
+    assert all(other.exists() for other in others)

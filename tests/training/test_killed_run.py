@@ -48,7 +48,11 @@ def test_the_same_weights_as_of_a_run_that_nobody_killed(
     info = read_info(folder.last)
     assert info is not None
     assert info.epoch == steps // 5
+    # As if it had been killed while it wrote.
+    half = folder.last.with_name(".last.0123abcd.part.keras")
+    half.write_bytes(folder.last.read_bytes()[:1000])
     assert _start("--resume", str(folder.path)).wait(timeout=300) == 0
+    assert not half.exists()
     for name in FILES:
         expected, found = load_trainable(whole.path / name), load_trainable(folder.path / name)
         for a, b in zip(expected.get_weights(), found.get_weights(), strict=True):
