@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.errors import InferenceError
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class FaultyRuntime:
     def prints(self) -> Prints:
         return Prints()
 
+    def fails_on_a_frame(self) -> FailsOnFrame:
+        return FailsOnFrame()
+
 
 class Prints:
     """A model that writes to stdout, from Python and past it, and works."""
@@ -69,3 +73,8 @@ class Prints:
         sys.stdout.write("noise")
         sys.stdout.flush()
         os.write(1, b"more noise")
+
+
+class FailsOnFrame:
+    def infer(self, image: np.ndarray) -> None:
+        raise InferenceError("model", expected="a mask", found="an odd frame", next_step="Look at it.")

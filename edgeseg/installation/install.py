@@ -99,6 +99,7 @@ def roll_back(destination: Path, *, trusted_keys: Keys = None, isolate: bool = T
         InstallationBusyError: Another process is at work there.
     """
     with locked_store(destination, create=False) as store:
+        store.clean()
         current, previous = store.linked(CURRENT), store.linked(PREVIOUS)
         if previous is None or previous == current:
             raise InstallationError(
