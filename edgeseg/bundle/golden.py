@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 
 from edgeseg.bundle.manifest import Manifest
+from edgeseg.bundle.members import shown
 from edgeseg.errors import GoldenMismatchError
 from edgeseg.labels import Mask
 
@@ -32,6 +33,7 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 256
 _END_BYTES, _LOCATOR_BYTES = 22, 20
 _MAX_DIRECTORY_BYTES = 1 << 14
+_LONGEST_FOUND = 300
 # What zipfile and NumPy raise of archives that are damaged, encrypted or of an unknown kind.
 _FAILURES = (
     KeyError,
@@ -131,6 +133,6 @@ def _bad(source: Path, found: str) -> GoldenMismatchError:
     return GoldenMismatchError(
         source,
         expected=f"1 to {MAX_GOLDEN_FRAMES} uint8 frames of the model's input size, and masks of them",
-        found=f"an archive that does not hold them ({found})",
+        found=f"an archive that does not hold them ({shown(found, _LONGEST_FOUND)})",
         next_step="Export the bundle again.",
     )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgeseg.bundle.canonical import from_canonical_json, to_canonical_json
+from edgeseg.bundle.members import shown
 from edgeseg.errors import LabelError, ManifestError
 from edgeseg.labels import LabelSet
 
@@ -202,7 +203,7 @@ class Manifest(_Part):
             raise ManifestError(
                 source,
                 expected=f"schema version {SCHEMA_VERSION}",
-                found=_shortened(repr(version)),
+                found=shown(repr(version), _LONGEST_FOUND),
                 next_step="Use the edgeseg release that exported this bundle, or export it again.",
             )
         if values.get("digest") != _digest(values):
@@ -223,10 +224,6 @@ def _damaged(source: str, found: str) -> ManifestError:
     return ManifestError(
         source,
         expected="the manifest as it was exported",
-        found=_shortened(found),
+        found=shown(found, _LONGEST_FOUND),
         next_step="Copy the bundle again from where it was exported; it must not be used as it is.",
     )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_FOUND else f"{text[:_LONGEST_FOUND]}…"

@@ -27,7 +27,6 @@ COPY_AGAIN = "Copy the bundle again from where it was exported; it must not be u
 # What every file system can hold, under one and the same name, and no shell or terminal takes for more.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_LONGEST_SHOWN = 60
 # With fstat on the open file: what was checked cannot be swapped for a link afterwards. A named pipe would
 # block the open for ever.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -113,10 +112,10 @@ def read_file(path: Path, limit: int, size: int | None = None) -> bytes:
         return file.read(status.st_size)
 
 
-def shown(name: str) -> str:
-    """A name from outside, short and harmless to a terminal."""
-    harmless = name if name.isprintable() else ascii(name)
-    return harmless if len(harmless) <= _LONGEST_SHOWN else f"{harmless[:_LONGEST_SHOWN]}…"
+def shown(text: str, longest: int = 60) -> str:
+    """A name or a message from outside, short and harmless to a terminal."""
+    start = text if len(text) <= longest else f"{text[:longest]}…"
+    return start if start.isprintable() else ascii(start)
 
 
 def missing(path: Path) -> MemberMissingError:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeseg.bundle.canonical import from_canonical_json, to_canonical_json
 from edgeseg.bundle.keys import PrivateKey, PublicKey
-from edgeseg.bundle.members import COPY_AGAIN, read_file
+from edgeseg.bundle.members import COPY_AGAIN, read_file, shown
 from edgeseg.errors import (
     MemberMissingError,
     SignatureMalformedError,
@@ -27,6 +27,7 @@ from edgeseg.errors import (
 
 SIGNATURE_NAME = "signature.json"
 MAX_SIGNATURE_BYTES = 4096
+_LONGEST_FOUND = 300
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _parsed(path: Path, data: bytes) -> _File:
     raise SignatureMalformedError(
         path,
         expected="the signature as edgeseg sign wrote it",
-        found=found,
+        found=shown(found, _LONGEST_FOUND),
         next_step="Copy the bundle again, or remove the file and sign again.",
     )
 
