@@ -66,6 +66,16 @@ class FaultyRuntime:
         return FailsOnFrame()
 
 
+class NeedsOtherMembers(FaultyRuntime):
+    """As a runtime whose weights are in a file of their own, or that tests what it builds."""
+
+    def load(self, bundle: Bundle, model: ModelFile, threads: int) -> Prints:
+        bundle.golden()
+        if set(bundle.members) != {model.file, "golden.npz", "report.json"}:
+            raise KeyError(f"members {sorted(bundle.members)}")
+        return Prints()
+
+
 class Prints:
     """A model that writes to stdout, from Python and past it, and works."""
 

@@ -57,7 +57,7 @@ def limits_for(factory: RuntimeFactory, bundle: Bundle, model: ModelFile, thread
     frame = bundle.manifest.input
     memory = (
         _MEMORY
-        + _MEMORY_PER_MODEL_BYTE * len(bundle.model_bytes(model))
+        + _MEMORY_PER_MODEL_BYTE * sum(map(len, _members_for(bundle, model).values()))
         + _MEMORY_PER_PIXEL * frame.height * frame.width
         + _MEMORY_PER_THREAD * threads
     )
@@ -81,7 +81,7 @@ def try_model(
     """
     limits = limits or limits_for(factory, bundle, model, threads)
     source = bundle.path / model.file
-    alone = replace(bundle, members={model.file: bundle.model_bytes(model)})
+    alone = replace(bundle, members=_members_for(bundle, model))
     with _memory_file() as job, _memory_file() as answer:
         pickle.dump((factory, alone, model, threads, limits), job)
         job.seek(0)
@@ -105,6 +105,12 @@ def main() -> None:
     os.write(answer, json.dumps(_attempt(factory, bundle, model, threads)).encode()[:_LONGEST_ANSWER])
     # Without the runtime's own clearing up, which has been seen to crash after the work was done.
     os._exit(0)
+
+
+def _members_for(bundle: Bundle, model: ModelFile) -> dict[str, bytes]:
+    """All but the other models: a runtime may need more than one file, or the golden frames."""
+    others = {other.file for other in bundle.manifest.models} - {model.file}
+    return {name: data for name, data in bundle.members.items() if name not in others}
 
 
 def _attempt(factory: RuntimeFactory, bundle: Bundle, model: ModelFile, threads: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ from edgeseg.bundle import Bundle
 from edgeseg.errors import BundleError, InferenceError, TrialCrashedError, TrialLimitError, UnsafeModelError
 from edgeseg.runtimes import RUNTIMES
 from edgeseg.runtimes.trial import Limits, limits_for, try_model
-from faulty_runtimes import FaultyRuntime
+from faulty_runtimes import FaultyRuntime, NeedsOtherMembers
 
 LIMITS = Limits(seconds=60, cpu_seconds=30, memory=512 << 20)
 
@@ -62,6 +62,11 @@ def test_an_exception_of_any_kind_is_told(bundle: Path) -> None:
 
 def test_what_the_runtime_prints_is_not_taken_for_its_answer(bundle: Path) -> None:
     attempt(bundle, "prints")
+
+
+def test_the_runtime_has_the_other_members_too(bundle: Path) -> None:
+    opened = Bundle.open(bundle)
+    try_model(NeedsOtherMembers(""), opened, opened.manifest.models[0], 1, LIMITS)
 
 
 def test_an_answer_that_is_none(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
