@@ -45,7 +45,8 @@ class Options:
         cold_starts: Processes started per bundle; the median of their totals is reported.
         runtime: The runtime for all bundles, or ``None`` for each bundle's own choice.
         precision: The precision for all bundles, or ``None`` for each bundle's own choice.
-        trusted_keys: Public keys, PEM files, one of which must have signed each bundle; ``None``: none need.
+        require_signature: Public keys, PEM files, one of which must have signed each bundle;
+            ``None``: none need.
     """
 
     frames: int = 1000
@@ -55,7 +56,7 @@ class Options:
     cold_starts: int = 3
     runtime: str | None = None
     precision: str | None = None
-    trusted_keys: tuple[str, ...] | None = None
+    require_signature: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("frames", 1), ("rounds", 1), ("warmup", 0), ("threads", 1), ("cold_starts", 1)):
@@ -140,7 +141,12 @@ def _start(
 ) -> tuple[_Worker, list[ColdStart]]:
     """A bundle's worker, left running, and the cold starts of all that were tried."""
     job = Job(
-        str(path), options.runtime, options.precision, options.threads, frames.encoded, options.trusted_keys
+        str(path),
+        options.runtime,
+        options.precision,
+        options.threads,
+        frames.encoded,
+        options.require_signature,
     )
     starts = []
     for _ in range(options.cold_starts - 1):
