@@ -45,6 +45,8 @@ class Options:
         cold_starts: Processes started per bundle; the median of their totals is reported.
         runtime: The runtime for all bundles, or ``None`` for each bundle's own choice.
         precision: The precision for all bundles, or ``None`` for each bundle's own choice.
+        require_signature: Public keys, PEM files, one of which must have signed each bundle;
+            ``None``: none need.
     """
 
     frames: int = 1000
@@ -54,6 +56,7 @@ class Options:
     cold_starts: int = 3
     runtime: str | None = None
     precision: str | None = None
+    require_signature: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("frames", 1), ("rounds", 1), ("warmup", 0), ("threads", 1), ("cold_starts", 1)):
@@ -137,7 +140,14 @@ def _start(
     path: Path, frames: FrameSet, options: Options, stack: ExitStack
 ) -> tuple[_Worker, list[ColdStart]]:
     """A bundle's worker, left running, and the cold starts of all that were tried."""
-    job = Job(str(path), options.runtime, options.precision, options.threads, frames.encoded)
+    job = Job(
+        str(path),
+        options.runtime,
+        options.precision,
+        options.threads,
+        frames.encoded,
+        options.require_signature,
+    )
     starts = []
     for _ in range(options.cold_starts - 1):
         with _Worker(job) as worker:

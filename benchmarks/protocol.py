@@ -17,6 +17,7 @@ class Job:
     precision: str | None
     threads: int
     frames: tuple[bytes, ...]
+    trusted_keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

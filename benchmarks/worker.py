@@ -48,7 +48,11 @@ def _serve(connection: Connection, started_ns: int, up_ns: int) -> None:
     cv2.setNumThreads(job.threads)
     marks.append(time.monotonic_ns())
     segmenter = edgeseg.segmenter.load(
-        job.bundle, runtime=job.runtime, threads=job.threads, precision=job.precision
+        job.bundle,
+        runtime=job.runtime,
+        threads=job.threads,
+        precision=job.precision,
+        trusted_keys=job.trusted_keys,
     )
     marks.append(time.monotonic_ns())
     segmenter(decode(job.frames[0]))

@@ -27,13 +27,13 @@ def atomic_folder(destination: Path) -> Iterator[Path]:
         OutputError: It cannot be written.
     """
     staging = _beside(destination)
-    with _refused(destination):
+    with writing(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
         try:
             yield staging
             for path in [*staging.rglob("*"), staging]:
-                _fsync(path)
+                fsync(path)
             _replace_folder(staging, destination)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
@@ -41,14 +41,18 @@ def atomic_folder(destination: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_file(destination: Path) -> Iterator[Path]:
+def atomic_file(destination: Path, *, beside: Path | None = None) -> Iterator[Path]:
     """The path of a staging file, with the destination's suffix, that replaces ``destination`` at the end.
+
+    Args:
+        destination: The file.
+        beside: Stage next to this path instead of the destination, in whose folder nothing else may appear.
 
     Raises:
         OutputError: It cannot be written.
     """
-    staged = StagedFile(destination)
-    with _refused(destination):
+    staged = StagedFile(destination, beside=beside)
+    with writing(destination):
         try:
             yield staged.path
             staged.commit()
@@ -67,10 +71,10 @@ class StagedFile:
         OutputError: Its folder cannot be made.
     """
 
-    def __init__(self, destination: Path) -> None:
-        with _refused(destination):
+    def __init__(self, destination: Path, *, beside: Path | None = None) -> None:
+        with writing(destination):
             destination.parent.mkdir(parents=True, exist_ok=True)
-        self.path = _beside(destination)
+        self.path = _beside(beside or destination)
         self._destination = destination
 
     def commit(self) -> None:
@@ -79,8 +83,8 @@ class StagedFile:
         Raises:
             OutputError: It cannot be.
         """
-        with _refused(self._destination):
-            _fsync(self.path)
+        with writing(self._destination):
+            fsync(self.path)
             self.path.replace(self._destination)
 
     def discard(self) -> None:
@@ -96,7 +100,7 @@ def check_writable(folder: Path) -> None:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = _beside(folder / "probe")
-    with _refused(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
@@ -118,13 +122,23 @@ def clear_leftovers(destination: Path) -> None:
 
 
 @contextmanager
-def _refused(destination: Path) -> Iterator[None]:
+def writing(destination: Path) -> Iterator[None]:
+    """What the operating system refuses in the block becomes an ``OutputError`` about ``destination``."""
     try:
         yield
     except OutputError:
         raise
     except OSError as error:
         raise OutputError.of(destination, error) from error
+
+
+def fsync(path: Path) -> None:
+    """Flush a file, or a folder's list of files, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _beside(destination: Path) -> Path:
@@ -145,11 +159,3 @@ def _replace_folder(staging: Path, destination: Path) -> None:
         old.rename(destination)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,10 @@
     ├── UsageError                  2  an argument, option or name
     │   ├── UnknownNameError           a model, loss, dataset, runtime or target that does not exist
     │   ├── MissingExtraError          an optional part of the installation is not there
-    │   └── OutputError                a file or folder that cannot be written where it was asked for
+    │   ├── OutputError                a file or folder that cannot be written where it was asked for
+    │   ├── KeyFileError               a file that does not hold the key it should
+    │   └── InstallationError          a folder that edgeseg install did not make, nothing to roll back to
+    │       └── InstallationBusyError      another install or rollback is at work there
     ├── TrainingError               1  a run that cannot go on: collapsed, not finite
     ├── DataError                   3  a dataset, image, mask or label file
     │   ├── LabelError                 ids or colours that the label set does not map
@@ -17,10 +20,23 @@
     ├── BundleError                 8  a bundle that must not be used
     │   ├── BundleMissingError         no bundle there
     │   ├── MemberMissingError         a file that the manifest names is not there
-    │   ├── MemberUnexpectedError      a file that the manifest does not name, a link, a folder
+    │   ├── MemberUnexpectedError      a file that the manifest does not name
+    │   │   ├── MemberNameError            a name that leads elsewhere, is reserved or differs only in case
+    │   │   ├── MemberLinkError            a symbolic link, or a file with a second name
+    │   │   ├── MemberKindError            a folder, pipe, socket or device
+    │   │   └── MemberCountError           more files than any bundle has
     │   ├── MemberSizeError            a member is longer or shorter than the manifest says
     │   ├── MemberHashError            a member's bytes are not those that were exported
     │   ├── ManifestError              manifest.json is damaged or of another schema
+    │   ├── SignatureError             a signature that was asked for and does not hold
+    │   │   ├── SignatureMissingError      there is none
+    │   │   ├── SignatureMalformedError    signature.json is damaged or of another schema
+    │   │   ├── UntrustedKeyError          made with a key that is not among the trusted ones
+    │   │   └── SignatureMismatchError     the trusted key did not sign this manifest
+    │   ├── MinimumVersionError        older than the oldest that may be installed
+    │   ├── TrialError                 a model file that its trial process could not load
+    │   │   ├── TrialCrashedError          the process died
+    │   │   └── TrialLimitError            it took more time or memory than it may
     │   ├── UnsafeModelError           a model file reaches outside itself, or needs custom code
     │   ├── GoldenMismatchError        the model does not give the masks it gave when it was exported
     │   └── RuntimeUnavailableError    no installed runtime can run this bundle
@@ -109,6 +125,18 @@ class OutputError(UsageError, OSError):
         return str(self.args[0])
 
 
+class KeyFileError(UsageError):
+    pass
+
+
+class InstallationError(UsageError):
+    pass
+
+
+class InstallationBusyError(InstallationError):
+    pass
+
+
 class TrainingError(EdgesegError):
     exit_code = 1
 
@@ -161,6 +189,22 @@ class MemberUnexpectedError(BundleError):
     pass
 
 
+class MemberNameError(MemberUnexpectedError):
+    pass
+
+
+class MemberLinkError(MemberUnexpectedError):
+    pass
+
+
+class MemberKindError(MemberUnexpectedError):
+    pass
+
+
+class MemberCountError(MemberUnexpectedError):
+    pass
+
+
 class MemberSizeError(BundleError):
     pass
 
@@ -170,6 +214,42 @@ class MemberHashError(BundleError):
 
 
 class ManifestError(BundleError):
+    pass
+
+
+class SignatureError(BundleError):
+    pass
+
+
+class SignatureMissingError(SignatureError):
+    pass
+
+
+class SignatureMalformedError(SignatureError):
+    pass
+
+
+class UntrustedKeyError(SignatureError):
+    pass
+
+
+class SignatureMismatchError(SignatureError):
+    pass
+
+
+class MinimumVersionError(BundleError):
+    pass
+
+
+class TrialError(BundleError):
+    pass
+
+
+class TrialCrashedError(TrialError):
+    pass
+
+
+class TrialLimitError(TrialError):
     pass
 
 

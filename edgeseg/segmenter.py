@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edgeseg.overlay import draw_overlay
 from edgeseg.resize import Image, resize_image, resize_mask
 from edgeseg.runtimes import RUNTIMES, Runtime
 from edgeseg.runtimes.choice import choose_model, choose_threads
+from edgeseg.runtimes.trial import try_model
 
 _JPEG_QUALITY = 92
 
@@ -103,6 +105,8 @@ def load(
     threads: int | None = None,
     precision: str | None = None,
     self_test: bool = True,
+    trusted_keys: Sequence[str | Path] | None = None,
+    isolate: bool = False,
 ) -> Segmenter:
     """Open a bundle, check it, and load its model.
 
@@ -112,16 +116,26 @@ def load(
         threads: Threads that one inference may use; by default every core this process may use, up to 4.
         precision: Which of the bundle's models to take, where it holds several; by default the first.
         self_test: Run the golden frames and compare their masks. Leave it on except to measure it.
+        trusted_keys: Public keys, PEM files. Where given, one of them must have signed the bundle.
+        isolate: Load the model and run a frame in a process of its own first, with limits of time and
+            memory, so that a model file that crashes or hangs its runtime is an error here and not the end of
+            this process. The commands ``verify``, ``install`` and ``run`` do. It is off by default, for it
+            takes about as long as loading does and starts an interpreter, and a program that loads bundles
+            of its own making gains nothing by it.
 
     Raises:
         BundleError: The bundle is damaged, unsafe, or gives other masks than it gave at export.
+        KeyFileError: A trusted key cannot be read.
         RuntimeUnavailableError: None of the bundle's runtimes is installed.
         MissingExtraError: The runtime asked for is not installed.
         UsageError: The bundle has no such runtime or precision, or ``threads`` is not positive.
     """
-    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    bundle = _opened(path, trusted_keys)
     factory, model = choose_model(bundle, runtime, precision)
-    segmenter = Segmenter(bundle, model, factory.load(bundle, model, choose_threads(threads)))
+    threads = choose_threads(threads)
+    if isolate:
+        try_model(factory, bundle, model, threads)
+    segmenter = Segmenter(bundle, model, factory.load(bundle, model, threads))
     if self_test:
         try:
             segmenter.self_test()
@@ -227,6 +241,19 @@ class Segmenter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _opened(path: str | Path | Bundle, trusted_keys: Sequence[str | Path] | None) -> Bundle:
+    if not isinstance(path, Bundle):
+        return Bundle.open(path, trusted_keys)
+    if trusted_keys is not None:
+        raise UsageError(
+            "trusted_keys",
+            expected="a bundle's path beside them",
+            found="a bundle that is open already",
+            next_step="Give them to Bundle.open: a signature is checked before anything else.",
+        )
+    return path
 
 
 def _check_frame(frame: Image) -> None:

@@ -54,6 +54,7 @@ class VerifyOptions:
             the one that the export measured on without.
         samples: At most so many samples of it, spread evenly; by default as many as the export measured on.
         pixel_scale: How pixels were scaled in the training of ``against``, where that was not edgeseg's.
+        trusted_keys: Public keys, PEM files. Where given, one of them must have signed the bundle.
     """
 
     against: Path | None = None
@@ -62,14 +63,15 @@ class VerifyOptions:
     split: str | None = None
     samples: int | None = None
     pixel_scale: str | None = None
+    trusted_keys: Sequence[Path] | None = None
 
 
 def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage = silent) -> Bundle:
     """Check a bundle as the vehicle does, and on request measure it again as the export did.
 
-    In order: the set of files, their sizes, hashes and the manifest's schema; for every model file and every
-    installed runtime the graph contract and the golden self-test; then with ``against`` the agreement with
-    Keras and the mIoU drop, or with ``data`` alone the mIoU.
+    In order: the signature where one is required, the set of files, their sizes, hashes and the manifest's
+    schema; for every model file and every installed runtime the graph contract and the golden self-test; then
+    with ``against`` the agreement with Keras and the mIoU drop, or with ``data`` alone the mIoU.
 
     Args:
         path: ``NAME.edgeseg/``.
@@ -83,9 +85,9 @@ def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: 
         UsageError, DataError: The Keras file or the dataset cannot be used.
     """
     with _reported("files and hashes", path.name, on_check) as seen:
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(path, options.trusted_keys)
         total = sum(member.size for member in bundle.manifest.members)
-        seen(f"{len(bundle.members)} members, {total / 1e6:.1f} MB")
+        seen(f"{len(bundle.members)} members, {total / 1e6:.1f} MB, {bundle.signature}")
     _check_models(bundle, on_check)
     if options.against is not None:
         _check_against_keras(bundle, options.against, options, on_check, stage)
@@ -115,7 +117,9 @@ def _check_model(bundle: Bundle, runtime: str, model: ModelFile, on_check: OnChe
     subject = f"{model.file}, {runtime} {RUNTIMES[runtime].version()}"
     with _reported("graph contract", subject, on_check) as seen:
         with quiet():
-            segmenter = load(bundle, runtime=runtime, precision=model.precision, self_test=False)
+            segmenter = load(
+                bundle, runtime=runtime, precision=model.precision, self_test=False, isolate=True
+            )
         output = bundle.manifest.output
         seen(f"uint8 {segmenter.height}x{segmenter.width} RGB to {output.kind} {output.dtype}")
     with segmenter, _reported("golden self-test", subject, on_check) as seen:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import math
-import tokenize
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from edgeseg.bundle.manifest import Manifest
+from edgeseg.bundle.members import shown
 from edgeseg.errors import GoldenMismatchError
 from edgeseg.labels import Mask
 
@@ -23,6 +26,14 @@ MAX_GOLDEN_BYTES = 256 * 2**20
 
 # Those of NumPy, and those that zipfile unpacks no further than it is asked to.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MAGIC = b"\x93NUMPY\x01\x00"
+_HEADER = re.compile(
+    rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d{1,9}(?:, \d{1,9}){0,7},?)\), \} *\n"
+)
+_LONGEST_HEADER = 256
+_END_BYTES, _LOCATOR_BYTES = 22, 20
+_MAX_DIRECTORY_BYTES = 1 << 14
+_LONGEST_FOUND = 300
 # What zipfile and NumPy raise of archives that are damaged, encrypted or of an unknown kind.
 _FAILURES = (
     KeyError,
@@ -30,8 +41,8 @@ _FAILURES = (
     OSError,
     EOFError,
     RuntimeError,
-    SyntaxError,
-    tokenize.TokenError,
+    OverflowError,
+    struct.error,
     zlib.error,
     zipfile.BadZipFile,
 )
@@ -56,7 +67,9 @@ def read_golden(source: Path, data: bytes, manifest: Manifest) -> Golden:
     """
     one_map = (manifest.input.height, manifest.input.width)
     try:
+        _check_directory(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_entries(archive)
             frames = _read_array(archive, "frames", (*one_map, 3), MAX_GOLDEN_BYTES)
             left = MAX_GOLDEN_BYTES - frames.nbytes
             masks = {}
@@ -71,27 +84,55 @@ def read_golden(source: Path, data: bytes, manifest: Manifest) -> Golden:
     return Golden(frames, masks)
 
 
+def _check_directory(data: bytes) -> None:
+    """Before zipfile makes an object of each entry: the archive ends plainly, with a short list of them.
+
+    NumPy writes no comment, and no 64-bit directory for arrays that are small enough for a bundle.
+    """
+    end, locator = data[-_END_BYTES:], data[-_END_BYTES - _LOCATOR_BYTES : -_END_BYTES]
+    if not end.startswith(b"PK\5\6") or end[-2:] != b"\0\0" or locator.startswith(b"PK\6\7"):
+        raise ValueError("it does not end as NumPy ends an archive")
+    if int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY_BYTES:
+        raise ValueError("its list of arrays is too long")
+
+
+def _check_entries(archive: zipfile.ZipFile) -> None:
+    names = archive.namelist()
+    if len(set(names)) != len(names):
+        raise ValueError("it names an array twice")
+
+
 def _read_array(archive: zipfile.ZipFile, name: str, item_shape: tuple[int, ...], most: int) -> Mask:
     """The array ``uint8 [K, *item_shape]``, K from 1 to ``MAX_GOLDEN_FRAMES``; of ``most`` bytes at most."""
     if archive.getinfo(f"{name}.npy").compress_type not in _COMPRESSIONS:
         raise ValueError(f"{name} is packed in another way than NumPy's")
     with archive.open(f"{name}.npy") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is stored in another NumPy format than 1.0")
-        shape, in_fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        fits = dtype == np.uint8 and not in_fortran_order and shape[1:] == item_shape
-        if not fits or not 1 <= shape[0] <= MAX_GOLDEN_FRAMES:
-            raise ValueError(f"{name} is {dtype} {list(shape)}")
+        shape = _shape(name, file)
+        if shape[1:] != item_shape or not 1 <= shape[0] <= MAX_GOLDEN_FRAMES:
+            raise ValueError(f"{name} is {list(shape)}")
         if math.prod(shape) > most:
             raise ValueError(f"{name} {list(shape)} makes the arrays larger than {MAX_GOLDEN_BYTES} bytes")
         data = file.read(math.prod(shape))
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
+def _shape(name: str, file: IO[bytes]) -> tuple[int, ...]:
+    """From the header of a ``uint8`` array in C order, as NumPy writes it.
+
+    NumPy's own reader takes any Python literal there, and Python's parser can be made to fail in many ways.
+    """
+    start = file.read(len(_MAGIC) + 2)
+    length = int.from_bytes(start[len(_MAGIC) :], "little")
+    match = _HEADER.fullmatch(file.read(min(length, _LONGEST_HEADER)))
+    if not start.startswith(_MAGIC) or not match:
+        raise ValueError(f"{name} is no uint8 array in NumPy's format 1.0")
+    return tuple(int(number) for number in match[1].split(b",") if number)
+
+
 def _bad(source: Path, found: str) -> GoldenMismatchError:
     return GoldenMismatchError(
         source,
         expected=f"1 to {MAX_GOLDEN_FRAMES} uint8 frames of the model's input size, and masks of them",
-        found=f"an archive that does not hold them ({found})",
+        found=f"an archive that does not hold them ({shown(found, _LONGEST_FOUND)})",
         next_step="Export the bundle again.",
     )

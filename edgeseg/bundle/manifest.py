@@ -8,11 +8,12 @@ digest names the whole bundle, whose members the manifest names by hash.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgeseg.bundle.canonical import from_canonical_json, to_canonical_json
+from edgeseg.bundle.members import shown
 from edgeseg.errors import LabelError, ManifestError
 from edgeseg.labels import LabelSet
 
@@ -20,6 +21,8 @@ SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.npz"
 REPORT_NAME = "report.json"
+
+_LONGEST_FOUND = 300
 
 Precision = Literal["fp32", "fp16", "int8"]
 _Channel = Annotated[int, Field(ge=0, le=255)]
@@ -182,7 +185,7 @@ class Manifest(_Part):
     def to_bytes(self) -> bytes:
         """The canonical file, its digest filled in."""
         values = self.model_dump(mode="json")
-        return _canonical({**values, "digest": _digest(values)})
+        return to_canonical_json({**values, "digest": _digest(values)})
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = MANIFEST_NAME) -> Manifest:
@@ -192,19 +195,18 @@ class Manifest(_Part):
             ManifestError: It is not JSON, not canonical, its digest is wrong, or its schema is another.
         """
         try:
-            values = json.loads(data)
-            whole = isinstance(values, dict) and _canonical(values) == data
-        except (ValueError, RecursionError) as error:
-            raise _damaged(source, f"bytes that do not parse ({error})") from error
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        if whole and version != SCHEMA_VERSION:
+            values = from_canonical_json(data)
+        except ValueError as error:
+            raise _damaged(source, f"bytes that are not canonical JSON ({error})") from error
+        version = values.get("schema_version")
+        if version != SCHEMA_VERSION:
             raise ManifestError(
                 source,
                 expected=f"schema version {SCHEMA_VERSION}",
-                found=repr(version),
+                found=shown(repr(version), _LONGEST_FOUND),
                 next_step="Use the edgeseg release that exported this bundle, or export it again.",
             )
-        if not whole or values.get("digest") != _digest(values):
+        if values.get("digest") != _digest(values):
             raise _damaged(source, "bytes that do not match its own digest")
         try:
             return cls.model_validate(values)
@@ -214,18 +216,14 @@ class Manifest(_Part):
             raise _damaged(source, f"{where}: {first['msg']}") from error
 
 
-def _canonical(values: dict[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
-
-
 def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical({**values, "digest": ""})).hexdigest()
+    return hashlib.sha256(to_canonical_json({**values, "digest": ""})).hexdigest()
 
 
 def _damaged(source: str, found: str) -> ManifestError:
     return ManifestError(
         source,
         expected="the manifest as it was exported",
-        found=found,
+        found=shown(found, _LONGEST_FOUND),
         next_step="Copy the bundle again from where it was exported; it must not be used as it is.",
     )

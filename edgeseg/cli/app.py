@@ -22,9 +22,13 @@ from edgeseg.cli import (
     export,
     import_weights,
     info,
+    install,
+    keygen,
     models,
     predict,
+    rollback,
     run,
+    sign,
     train,
     verify,
 )
@@ -48,6 +52,10 @@ app.command()(evaluate.evaluate)
 app.command()(ensemble.ensemble)
 app.command()(export.export)
 app.command()(verify.verify)
+app.command()(sign.sign)
+app.command()(keygen.keygen)
+app.command()(install.install)
+app.command()(rollback.rollback)
 app.command()(import_weights.import_weights)
 app.command()(benchmark.benchmark)
 app.command("benchmark-training")(benchmark_training.benchmark_training)

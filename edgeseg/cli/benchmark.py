@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseg.cli.options import PrecisionOption, RuntimeOption
+from edgeseg.cli.options import PrecisionOption, RuntimeOption, TrustedKeysOption
 
 if TYPE_CHECKING:
     from edgeseg.benchmarks.frames import FrameSet
@@ -37,6 +37,7 @@ def benchmark(
     cold_starts: Annotated[int, typer.Option(help="Processes started per bundle; the median counts.")] = 3,
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
+    require_signature: TrustedKeysOption = None,
     max_latency_ms: Annotated[
         float | None,
         typer.Option(help="Exit 6, after writing everything, when a bundle's p99 of the whole path is more."),
@@ -57,8 +58,9 @@ def benchmark(
     from edgeseg.bundle import Bundle
     from edgeseg.cli.console import command_line, done, print_json, progress_bar
 
-    options = Options(frames, rounds, warmup, threads, cold_starts, runtime, precision)
-    opened = [Bundle.open(path) for path in bundles]
+    keys = tuple(map(str, require_signature)) if require_signature else None
+    options = Options(frames, rounds, warmup, threads, cold_starts, runtime, precision, keys)
+    opened = [Bundle.open(path, keys) for path in bundles]
     dataset = _open_data(data)
     encoded = timed_frames(opened, dataset, split, source)
     folder = out or _new_folder(opened)

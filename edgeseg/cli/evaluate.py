@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeseg.cli.options import TrustedKeysOption
+
 if TYPE_CHECKING:
     from edgeseg.evaluation import Evaluation, Predictor
     from edgeseg.labels import LabelSet
@@ -30,6 +32,7 @@ def evaluate(
         typer.Option("--flip", help="Average with the mirrored image's prediction; .keras files only."),
     ] = False,
     worst: Annotated[int, typer.Option(min=0, help="So many of the worst images are drawn.")] = 8,
+    require_signature: TrustedKeysOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/evaluate/NAME-SPLIT[-N].")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON document.")] = False,
 ) -> None:
@@ -42,7 +45,7 @@ def evaluate(
     from edgeseg.training.data import open_dataset
 
     _require_matplotlib()
-    model = _open(file, flip)
+    model = _open(file, flip, require_signature or None)
     dataset = open_dataset(_dataset_spec(data, model))
     require_same_classes(model.labels, dataset.labels, f"dataset {dataset.spec}")
     split = chosen_split(dataset, split, model.split, "val")
@@ -87,19 +90,26 @@ def _require_matplotlib() -> None:
         raise MissingExtraError.of("edgeseg evaluate", "matplotlib", "benchmark")
 
 
-def _open(file: Path, flip: bool) -> _Model:
+def _open(file: Path, flip: bool, trusted_keys: list[Path] | None) -> _Model:
+    from edgeseg.errors import UsageError
+
     if not (file.is_dir() or file.suffix == ".edgeseg"):
+        if trusted_keys:
+            raise UsageError(
+                "--require-signature",
+                expected="a bundle, for nothing else is signed",
+                found=f"the file {file}",
+                next_step="Leave it out, or name a bundle.",
+            )
         return _open_keras(file, flip)
     if flip:
-        from edgeseg.errors import UsageError
-
         raise UsageError(
             "--flip",
             expected="a .keras file, for what runs in the car is the bundle's graph as it is",
             found=f"the bundle {file}",
             next_step="Leave --flip out, or name the checkpoint that the bundle was exported from.",
         )
-    return _open_bundle(file)
+    return _open_bundle(file, trusted_keys)
 
 
 def _open_keras(file: Path, flip: bool) -> _Model:
@@ -131,10 +141,10 @@ def _open_keras(file: Path, flip: bool) -> _Model:
     )
 
 
-def _open_bundle(folder: Path) -> _Model:
+def _open_bundle(folder: Path, trusted_keys: list[Path] | None) -> _Model:
     from edgeseg.segmenter import load
 
-    segmenter = load(folder)
+    segmenter = load(folder, trusted_keys=trusted_keys)
     name = folder.name.removesuffix(".edgeseg")
     measured = segmenter.model.parity
     return _Model(

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle, NAME.edgeseg.")]
+DestinationArgument = Annotated[
+    Path, typer.Argument(help="The folder that edgeseg install keeps on the vehicle.", metavar="DEST")
+]
 RuntimeOption = Annotated[
     str | None, typer.Option(help="Runtime to use.  [default: the bundle's first that is installed]")
 ]
@@ -20,6 +23,15 @@ PixelScaleOption = Annotated[
         help="Only for a model of another package: how its training scaled pixels, "
         "for instance imagenet, minus1to1, 0to1 or none.",
         metavar="NAME",
+    ),
+]
+TrustedKeysOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--require-signature",
+        help="Accept the bundle only if this public key signed it; repeat it for several.  "
+        "[default: signed or not]",
+        metavar="PUBLIC.pem",
     ),
 ]
 ThreadsOption = Annotated[

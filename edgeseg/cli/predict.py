@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseg.cli.options import BundleArgument, PrecisionOption, RuntimeOption, ThreadsOption
+from edgeseg.cli.options import (
+    BundleArgument,
+    PrecisionOption,
+    RuntimeOption,
+    ThreadsOption,
+    TrustedKeysOption,
+)
 
 if TYPE_CHECKING:
     from edgeseg.camera import ImageFolder, Source
@@ -23,6 +29,7 @@ def predict(
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    require_signature: TrustedKeysOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write for each picture NAME.png, its class ids, and NAME_overlay.jpg.
@@ -36,7 +43,13 @@ def predict(
 
     _refuse_live(source)
     folder = out or Path("runs") / "predict" / Path(source).stem
-    with load(bundle, runtime=runtime, threads=threads, precision=precision) as segmenter:
+    with load(
+        bundle,
+        runtime=runtime,
+        threads=threads,
+        precision=precision,
+        trusted_keys=require_signature or None,
+    ) as segmenter:
         frames = open_source(source)
         try:
             if isinstance(frames, ImageFolder):

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseg.cli.options import BundleArgument, PrecisionOption, RuntimeOption, ThreadsOption
+from edgeseg.cli.options import (
+    BundleArgument,
+    PrecisionOption,
+    RuntimeOption,
+    ThreadsOption,
+    TrustedKeysOption,
+)
 
 if TYPE_CHECKING:
     from edgeseg.loop import LoopReport, LoopStatus
@@ -30,6 +36,7 @@ def run(
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    require_signature: TrustedKeysOption = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file too.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
@@ -44,7 +51,14 @@ def run(
     from edgeseg.loop import choose_mode, open_sink, run_loop, stop_on_signals
     from edgeseg.segmenter import load
 
-    with load(bundle, runtime=runtime, threads=threads, precision=precision) as segmenter:
+    with load(
+        bundle,
+        runtime=runtime,
+        threads=threads,
+        precision=precision,
+        trusted_keys=require_signature or None,
+        isolate=True,
+    ) as segmenter:
         with ExitStack() as opened:
             frames = open_source(source)
             opened.callback(frames.close)
@@ -96,7 +110,8 @@ def _print_report(result: LoopReport) -> None:
 
     times = {**result.stages, "age of the finished mask": result.age, "age at the sink": result.age_at_sink}
     print_table(
-        f"{result.bundle} on {result.source}: {result.mode}, {result.runtime}, {result.threads} thread(s)",
+        f"{result.bundle} ({result.signature}) on {result.source}: {result.mode}, {result.runtime}, "
+        f"{result.threads} thread(s)",
         ("milliseconds", "p50", "p90", "p99", "p99.9", "max"),
         [
             (name, *(f"{value:.2f}" for value in (t.p50, t.p90, t.p99, t.p999, t.max)))

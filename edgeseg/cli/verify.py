@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseg.cli.options import PixelScaleOption
+from edgeseg.cli.options import PixelScaleOption, TrustedKeysOption
 
 if TYPE_CHECKING:
     from edgeseg.export.verify import Check
@@ -35,6 +35,7 @@ def verify(
         typer.Option(help="Points of mIoU that may be lost.  [default: what the export allowed]"),
     ] = None,
     pixel_scale: PixelScaleOption = None,
+    require_signature: TrustedKeysOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check files and hashes, the graph, the golden frames, and on request parity and accuracy."""
@@ -44,7 +45,7 @@ def verify(
     from edgeseg.export.verify import VerifyOptions, verify_bundle
 
     checks: list[Check] = []
-    options = VerifyOptions(against, data, max_drop, split, samples, pixel_scale)
+    options = VerifyOptions(against, data, max_drop, split, samples, pixel_scale, require_signature or None)
     try:
         verify_bundle(bundle, options, checks.append, progress_bar)
     finally:

@@ -55,6 +55,7 @@ class LoopReport:
     """The whole run.
 
     Args:
+        signature: ``signed by FINGERPRINT``, ``signed, not checked`` or ``unsigned``.
         build_note: What is still to be built on the device before the bundle's first runtime can run it,
             where another one ran here; else ``None``.
         mode: ``live`` and ``real-time`` let the newest frame win; ``every-frame`` drops none.
@@ -72,6 +73,7 @@ class LoopReport:
 
     bundle: str
     digest: str
+    signature: str
     runtime: str
     threads: int
     build_note: str | None
@@ -96,6 +98,7 @@ class LoopReport:
         return {
             "bundle": self.bundle,
             "digest": self.digest,
+            "signature": self.signature,
             "runtime": self.runtime,
             "threads": self.threads,
             "build_note": self.build_note,

@@ -157,6 +157,7 @@ class _Run:
         return LoopReport(
             bundle=self._segmenter.bundle.manifest.name,
             digest=self._segmenter.bundle.digest,
+            signature=str(self._segmenter.bundle.signature),
             runtime=self._segmenter.runtime_name,
             threads=self._segmenter.threads,
             build_note=self._segmenter.build_note,

@@ -12,6 +12,9 @@ from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.errors import BundleError, MissingExtraError, UnsafeModelError
 from edgeseg.runtimes.base import LoadedModel, Port, installed_version
 
+_MOST_OPERATORS = 10_000
+_LONGEST_NAME = 60
+
 
 class LiteRT:
     """Loads ``.tflite`` files on the CPU, with XNNPACK."""
@@ -73,7 +76,12 @@ def _refuse_custom_code(source: str, data: bytes) -> None:
 
     try:
         model = schema.Model.GetRootAs(data, 0)
-        codes = [model.OperatorCodes(i).CustomCode() for i in range(model.OperatorCodesLength())]
+        count = model.OperatorCodesLength()
+        if count > _MOST_OPERATORS:
+            raise IndexError(f"{count} kinds of operations")
+        # The first of them: as many as there are may all lead to the same long text.
+        codes = (model.OperatorCodes(i).CustomCode() for i in range(count))
+        custom = next((code for code in codes if code is not None), None)
         groups = model.ExternalBufferGroupsLength() if hasattr(model, "ExternalBufferGroupsLength") else 0
     except (struct.error, IndexError, TypeError, AttributeError) as error:
         raise BundleError(
@@ -82,14 +90,13 @@ def _refuse_custom_code(source: str, data: bytes) -> None:
             found=f"a file that is none ({error})",
             next_step="Export the bundle again.",
         ) from error
-    custom = [code.decode(errors="replace") for code in codes if code is not None]
-    if custom or groups:
+    if custom is not None or groups:
         raise UnsafeModelError(
             source,
             expected="built-in operations and data inside the file",
-            found=f"custom operations {', '.join(custom)}"
-            if custom
-            else f"{groups} external buffer group(s)",
+            found=f"{groups} external buffer group(s)"
+            if custom is None
+            else f"the custom operation {custom[:_LONGEST_NAME].decode(errors='replace')!r}",
             next_step="Do not run it; export the model again with edgeseg export.",
         )
 

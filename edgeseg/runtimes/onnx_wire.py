@@ -23,6 +23,8 @@ _FIELDS: dict[str, dict[int, str]] = {
 _EXTERNAL_DATA = 13
 _DATA_LOCATION = 14
 _LONGEST_VARINT = 10
+# As in protobuf's own readers.
+_DEEPEST = 100
 
 
 def has_external_data(data: bytes) -> bool:
@@ -31,15 +33,22 @@ def has_external_data(data: bytes) -> bool:
     Raises:
         ValueError: The bytes are not protobuf messages.
     """
-    waiting = [("model", 0, len(data))]
-    while waiting:
-        kind, start, end = waiting.pop()
-        for number, wire_type, value, after in _fields(data, start, end):
-            if kind == "tensor":
-                if _is_external(number, wire_type, value):
-                    return True
-            elif wire_type == _BYTES and number in _FIELDS[kind]:
-                waiting.append((_FIELDS[kind][number], value, after))
+    # Those that are open, outermost first: however many messages there are, no more is held of them.
+    messages = [("model", _fields(data, 0, len(data)))]
+    while messages:
+        kind, fields = messages[-1]
+        field = next(fields, None)
+        if field is None:
+            messages.pop()
+            continue
+        number, wire_type, value, after = field
+        if kind == "tensor":
+            if _is_external(number, wire_type, value):
+                return True
+        elif wire_type == _BYTES and number in _FIELDS[kind]:
+            if len(messages) == _DEEPEST:
+                raise ValueError(f"messages inside of messages, more than {_DEEPEST} deep")
+            messages.append((_FIELDS[kind][number], _fields(data, value, after)))
     return False
 
 

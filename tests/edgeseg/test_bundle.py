@@ -35,10 +35,11 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 def rewrite_manifest(folder: Path, **changes: Any) -> None:
     """A manifest whose own digest is right, as an attacker or a faulty exporter could write it."""
-    from edgeseg.bundle.manifest import _canonical, _digest
+    from edgeseg.bundle.canonical import to_canonical_json
+    from edgeseg.bundle.manifest import _digest
 
     values = {**manifest_of(folder), **changes}
-    (folder / "manifest.json").write_bytes(_canonical({**values, "digest": _digest(values)}))
+    (folder / "manifest.json").write_bytes(to_canonical_json({**values, "digest": _digest(values)}))
 
 
 def test_opens_with_members_as_they_were_written(bundle: Path) -> None:

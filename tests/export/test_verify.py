@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import toys
+from edgeseg.bundle.keys import write_key_pair
 from edgeseg.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, REPORT_NAME
-from edgeseg.errors import AccuracyGateError, BundleError, DataError
+from edgeseg.bundle.signing import sign_bundle
+from edgeseg.errors import AccuracyGateError, BundleError, DataError, SignatureMissingError
 from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
 from edgeseg.export.targets import TARGETS
@@ -154,3 +157,19 @@ verify_bundle(bundle, VerifyOptions(data={data_spec!r}), lambda check: states.ap
 assert states == ["passed"] * 4, states
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_signature_is_said_and_asked_for(tmp_path: Path) -> None:
+    bundle = toys.write_bundle(tmp_path / "toy.edgeseg")
+    private, public, fingerprint = write_key_pair(tmp_path / "key")
+    required = VerifyOptions(trusted_keys=[public])
+    seen: list[Check] = []
+    with pytest.raises(SignatureMissingError):
+        verify_bundle(bundle, required, seen.append)
+    verify_bundle(bundle, VerifyOptions(), seen.append)
+    sign_bundle(bundle, private)
+    verify_bundle(bundle, required, seen.append)
+    files = [check for check in seen if check.name == "files and hashes"]
+    assert [check.state for check in files] == ["failed", "passed", "passed"]
+    assert files[1].seen.endswith("unsigned")
+    assert files[2].seen.endswith(f"signed by {fingerprint}")
