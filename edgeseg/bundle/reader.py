@@ -73,6 +73,14 @@ class Bundle:
     def model_bytes(self, model: ModelFile) -> bytes:
         return self.members[model.file]
 
+    def weights_bytes(self, model: ModelFile) -> bytes:
+        """The weights of a model whose format keeps them in a member of their own; else empty."""
+        return b"" if model.weights is None else self.members[model.weights]
+
+    def model_size(self, model: ModelFile) -> int:
+        """Bytes of all members that the model consists of."""
+        return sum(len(self.members[name]) for name in model.members)
+
     def golden(self) -> Golden:
         """The golden frames and masks, read without pickle.
 
@@ -93,7 +101,7 @@ def _check_file_set(folder: Path, manifest: Manifest) -> None:
                 found=f"the member name {name!r}",
                 next_step=_COPY_AGAIN,
             )
-    for needed in [GOLDEN_NAME, *(m.file for m in manifest.models)]:
+    for needed in [GOLDEN_NAME, *(name for m in manifest.models for name in m.members)]:
         if needed not in named:
             raise MemberMissingError(
                 folder / needed,
