@@ -38,12 +38,7 @@ class OpenVINO:
             graph = core.read_model(model=data, weights=bundle.weights_bytes(model))
             compiled = core.compile_model(graph, "CPU", _settings(model.precision, threads))
         except RuntimeError as error:
-            raise BundleError(
-                source,
-                expected="a model that OpenVINO can load",
-                found=_reason(error),
-                next_step="Export the bundle again, or bring openvino to the version it was exported with.",
-            ) from error
+            raise _not_loaded(source, error) from error
         return OpenVINOModel(source, bundle, compiled, threads)
 
 
@@ -116,9 +111,17 @@ def _refuse_unsafe(source: str, data: bytes) -> None:
         )
 
 
-def _reason(error: RuntimeError) -> str:
-    """The last line that says something; those before it name files of OpenVINO's source."""
-    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+def _not_loaded(source: str, error: RuntimeError) -> BundleError:
+    # The last line says it; those before it name files of OpenVINO's source.
+    found = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+    # No extensions are registered, so OpenVINO knows no other operation than its own and says so.
+    kind = UnsafeModelError if "contain the operation with type" in found else BundleError
+    return kind(
+        source,
+        expected="a model of OpenVINO's own operations that it can load",
+        found=found,
+        next_step="Export the bundle again, or bring openvino to the version it was exported with.",
+    )
 
 
 def _port(port: Any) -> Port:
