@@ -19,6 +19,7 @@ from edgeseg.runtimes.openvino import import_openvino
 if TYPE_CHECKING:
     import onnx
 
+_LOPSIDED = {"Elu", "Gelu", "HSwish", "Mish", "PRelu", "Selu", "Sigmoid", "SoftPlus", "Swish"}
 _ADVICE = "Try --format onnx, or another precision; --debug shows all that the converter said."
 
 
@@ -66,10 +67,18 @@ def _quantised(graph: Any, calibration: npt.NDArray[np.uint8] | None, on_progres
     return nncf.quantize(
         graph,
         nncf.Dataset(_Frames(calibration, on_progress)),
-        preset=nncf.QuantizationPreset.MIXED,
+        preset=nncf.QuantizationPreset.MIXED if _is_lopsided(graph) else nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(calibration),
     )
+
+
+def _is_lopsided(graph: Any) -> bool:
+    """Whether an activation is neither one-sided nor even: a range that is even about zero suits it badly.
+
+    Even ranges were an eighth faster on U-Net Mini, as accurate with ReLU, and less so with swish.
+    """
+    return any(op.get_type_name() in _LOPSIDED for op in graph.get_ops())
 
 
 class _Frames:
@@ -81,5 +90,6 @@ class _Frames:
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         for index, frame in enumerate(self._frames):
-            yield frame[None]
+            # Before and not after: NNCF takes the last frame without asking whether there is another.
             self._on_progress(index + 1, len(self._frames))
+            yield frame[None]

@@ -117,7 +117,7 @@ def _check_model(bundle: Bundle, runtime: str, model: ModelFile, on_check: OnChe
         with quiet():
             segmenter = load(bundle, runtime=runtime, precision=model.precision, self_test=False)
         output = bundle.manifest.output
-        computed = f", computed in {segmenter.computes_in}" if segmenter.computes_in else ""
+        computed = f", floats in {segmenter.computes_in}" if segmenter.computes_in else ""
         seen(f"uint8 {segmenter.height}x{segmenter.width} RGB to {output.kind} {output.dtype}{computed}")
     with segmenter, _reported("golden self-test", subject, on_check) as seen:
         lowest = segmenter.self_test()

@@ -87,8 +87,9 @@ def _settings(precision: Precision, threads: int) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": threads,
         # The threads of capture and sinks want cores too: where each runs is the system's business.
         "ENABLE_CPU_PINNING": False,
-        # Left alone, a CPU that has bfloat16 computes fp32 graphs in it, and one that has not does not.
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        # Left alone, a CPU that has bfloat16 would compute fp32 graphs in it, and one that has not would not.
+        # What int8 leaves in float loses nothing by bfloat16, and is faster by a quarter.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision in ("bf16", "int8") else "f32",
     }
 
 
