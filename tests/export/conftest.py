@@ -13,6 +13,7 @@ from keras import layers
 
 from edgeseg.export.pipeline import ExportResult, export_model
 from edgeseg.export.plan import ExportOptions
+from edgeseg.export.targets import TARGETS
 from edgeseg.labels import LabelSet
 from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
 from edgeseg.training.data import open_dataset
@@ -114,11 +115,12 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     out = tmp_path_factory.mktemp("bundles")
 
     @cache
-    def export(target: str, precision: str, kind: str | None = None) -> ExportResult:
+    def made(target: str, precision: str, kind: str) -> ExportResult:
         # Its few classes and pixels make a point of mIoU a matter of luck; budgets have their own tests.
-        options = ExportOptions(
-            target=target, format=kind, measure=False, precision=precision, max_drop_points=10, out=out
-        )
+        options = ExportOptions(target=target, format=kind, precision=precision, max_drop_points=10, out=out)
         return export_model(checkpoint, None, options)
+
+    def export(target: str, precision: str, kind: str | None = None) -> ExportResult:
+        return made(target, precision, kind or TARGETS[target].formats[0].name)
 
     return export
