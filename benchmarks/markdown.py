@@ -68,7 +68,7 @@ def _latency_row(bundle: BundleResult) -> list[str]:
     times = [f"{value:.2f}" for value in (t.p50, t.p90, t.p99, t.p999, t.max, t.jitter)]
     return [
         bundle.subject.name,
-        f"{loaded.runtime} {loaded.precision}",
+        str(loaded),
         *times,
         f"{latency.memory.peak_mib:.0f}",
         f"{latency.cold_start.total:.0f}",

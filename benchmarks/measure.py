@@ -131,7 +131,7 @@ def _check_labels(bundle: Bundle, labelled: LabelledSplit) -> None:
 
 def _subject(bundle: Bundle, name: str, latency: Latency) -> Subject:
     manifest = bundle.manifest
-    size = len(bundle.model_bytes(_model_file(bundle, latency)))
+    size = bundle.model_size(_model_file(bundle, latency))
     return Subject(
         name=name,
         path=str(bundle.path),

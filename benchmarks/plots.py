@@ -93,7 +93,7 @@ def _miou_axis(result: BenchmarkResult, measured: bool) -> str:
 
 
 def _kind(bundle: BundleResult) -> str:
-    return f"{bundle.latency.loaded.runtime} {bundle.latency.loaded.precision}"
+    return str(bundle.latency.loaded)
 
 
 def _draw_point(axes: Axes, bundle: BundleResult, miou: float) -> None:

@@ -35,13 +35,19 @@ class Finish:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the worker's segmenter turned out to be."""
+    """What the worker's segmenter turned out to be; ``computes_in`` as in :class:`edgeseg.Segmenter`."""
 
     runtime: str
     runtime_version: str
     model_file: str
     precision: str
     threads: int
+    computes_in: str | None = None
+
+    def __str__(self) -> str:
+        """Runtime and precision; and what it computes in, where this CPU has no bfloat16."""
+        fallback = f" in {self.computes_in}" if self.precision == "bf16" != self.computes_in else ""
+        return f"{self.runtime} {self.precision}{fallback}"
 
 
 @dataclass(frozen=True)

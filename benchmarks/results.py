@@ -23,7 +23,7 @@ NOT_MEASURED_HERE = {
 
 @dataclass(frozen=True)
 class Subject:
-    """The bundle that was measured. ``size_mib`` is its model file's."""
+    """The bundle that was measured. ``size_mib`` is its model's, weights and all."""
 
     name: str
     path: str

@@ -101,7 +101,12 @@ def _describe(segmenter: Segmenter) -> Loaded:
     version = RUNTIMES[segmenter.runtime_name].version()
     model = segmenter.model
     return Loaded(
-        segmenter.runtime_name, version or "unknown", model.file, model.precision, segmenter.threads
+        segmenter.runtime_name,
+        version or "unknown",
+        model.file,
+        model.precision,
+        segmenter.threads,
+        segmenter.computes_in,
     )
 
 

@@ -172,6 +172,11 @@ class Segmenter:
         return self._runtime.threads
 
     @property
+    def computes_in(self) -> str | None:
+        """The numbers that float operations compute in, where the runtime chose them: ``f32``, ``bf16``."""
+        return self._runtime.computes_in
+
+    @property
     def build_note(self) -> str | None:
         """What is still to be built on the device for the bundle's first runtime, where another one runs."""
         manifest = self.bundle.manifest

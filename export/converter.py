@@ -76,9 +76,14 @@ def require_installed(what: str, packages: Iterable[str]) -> None:
     Raises:
         MissingExtraError: One of them is not installed.
     """
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError.of(what, package, EXTRA)
+    missing = first_missing(packages)
+    if missing:
+        raise MissingExtraError.of(what, missing, EXTRA)
+
+
+def first_missing(packages: Iterable[str]) -> str | None:
+    """The first of these packages, as in ``import NAME``, that is not installed; nothing is imported."""
+    return next((package for package in packages if importlib.util.find_spec(package) is None), None)
 
 
 class Capture:

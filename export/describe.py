@@ -26,16 +26,17 @@ from edgeseg.bundle.manifest import (
     RuntimeSpec,
 )
 from edgeseg.export.artifacts import Artifact
+from edgeseg.export.candidates import Trial
 from edgeseg.export.converter import Signature
 from edgeseg.export.golden import MIN_AGREEMENT
-from edgeseg.export.parity import MIN_FP32_AGREEMENT, Comparison
+from edgeseg.export.parity import MIN_FP32_AGREEMENT
 from edgeseg.export.plan import Plan, notes_of
 from edgeseg.labels import LabelSet
 from edgeseg.runtimes import RUNTIMES
 
 _TOOLS = (
-    "ai-edge-litert", "keras", "numpy", "onnx", "onnxruntime", "onnxslim", "opencv-python-headless",
-    "tensorflow", "tensorflow-cpu", "tf2onnx",
+    "ai-edge-litert", "keras", "nncf", "numpy", "onnx", "onnxruntime", "onnxslim", "opencv-python-headless",
+    "openvino", "tensorflow", "tensorflow-cpu", "tf2onnx",
 )  # fmt: skip
 
 _MEASURED_ON = {"dataset", "split", "samples", "fingerprint"}
@@ -81,6 +82,7 @@ def manifest_of(
         models=tuple(
             ModelFile(
                 file=artifact.file,
+                weights=artifact.weights_file,
                 format=artifact.format,
                 precision=artifact.precision,
                 parity=parities.get(artifact.file, UNMEASURED),
@@ -98,13 +100,12 @@ def manifest_of(
 
 def report_of(
     manifest: Manifest,
-    plan: Plan,
-    artifacts: Sequence[Artifact],
-    comparisons: Mapping[str, Comparison],
-    faults: Mapping[str, Sequence[str]],
+    chosen: Trial,
+    trials: Sequence[Trial],
 ) -> bytes:
     """``report.json``: every score of every artifact beside Keras, the gate, and the conditions."""
     labels = manifest.label_set()
+    plan, artifacts, faults = chosen.candidate.plan, chosen.candidate.artifacts, chosen.faults
     calibration = manifest.calibration
     values: dict[str, Any] = {
         "name": manifest.name,
@@ -113,7 +114,7 @@ def report_of(
         "output": manifest.output.kind,
         "measured_on": manifest.models[0].parity.model_dump(include=_MEASURED_ON),
         "gate": {
-            "passed": not any(faults.values()),
+            "passed": chosen.passed,
             "max_drop_points": plan.options.max_drop_points,
             "min_fp32_agreement": MIN_FP32_AGREEMENT,
             "faults": {file: list(found) for file, found in faults.items() if found},
@@ -121,13 +122,14 @@ def report_of(
         "models": {
             artifact.file: {
                 "precision": artifact.precision,
-                "size": len(artifact.data),
+                "size": artifact.size,
                 "sha256": hashlib.sha256(artifact.data).hexdigest(),
                 "runtime": next(m.parity.runtime for m in manifest.models if m.file == artifact.file),
-                **comparisons[artifact.file].to_dict(labels),
+                **chosen.comparisons[artifact.file].to_dict(labels),
             }
             for artifact in artifacts
         },
+        "formats_tried": [{**trial.to_dict(), "chosen": trial is chosen} for trial in trials],
         "runtime_versions": manifest.runtime.verified_with,
         "calibration": calibration and calibration.model_dump(mode="json"),
         "lineage": manifest.lineage.model_dump(mode="json"),

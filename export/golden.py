@@ -20,7 +20,7 @@ from edgeseg.training.data.dataset import Dataset
 
 GOLDEN_FRAMES = 4
 
-MIN_AGREEMENT: dict[Precision, float] = {"fp32": 0.995, "fp16": 0.98, "int8": 0.95}
+MIN_AGREEMENT: dict[Precision, float] = {"fp32": 0.995, "fp16": 0.98, "bf16": 0.95, "int8": 0.95}
 """Share of equal pixels that a golden frame needs. Kernels of other CPUs and GPUs round differently, and the
 more so the coarser the numbers; a wrong channel order, scale or file gives far less than any of these."""
 

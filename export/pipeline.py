@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeseg.atomic import write_text
 from edgeseg.bundle import Bundle, Manifest
 from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME, Parity
-from edgeseg.errors import AccuracyGateError
-from edgeseg.export.artifacts import Artifact, make_artifacts
-from edgeseg.export.converter import Signature, require_installed, signature_of
+from edgeseg.errors import AccuracyGateError, BundleError, ConversionError
+from edgeseg.export.artifacts import Artifact, Conversion
+from edgeseg.export.candidates import Candidate, Trial, choose, formats_to_try, reason, timed
+from edgeseg.export.converter import Signature, signature_of
 from edgeseg.export.describe import Origin, manifest_of, report_of
 from edgeseg.export.golden import golden_archive, golden_frames
 from edgeseg.export.measure import compare_with_keras, loaded
-from edgeseg.export.parity import Comparison, faults_of
+from edgeseg.export.parity import faults_of
 from edgeseg.export.plan import ExportOptions, Plan, notes_of, plan_of, rejected_path
 from edgeseg.export.progress import Stage, silent
 from edgeseg.export.selection import CalibrationSet, calibration_set, refuse_overlap
@@ -25,11 +27,15 @@ from edgeseg.export.writer import write_bundle
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A bundle that was written: its folder, its manifest, the comparisons by file name, and notes."""
+    """A bundle that was written: its folder, its manifest, the trial of every format, and notes.
+
+    ``trials`` are more than one where the fastest was looked for; ``chosen`` is that of the bundle.
+    """
 
     path: Path
     manifest: Manifest
-    comparisons: Mapping[str, Comparison]
+    chosen: Trial
+    trials: Sequence[Trial]
     notes: Sequence[str]
 
 
@@ -51,41 +57,43 @@ def export_model(
         AccuracyGateError: An artifact differs too much; no bundle is left, only ``NAME.rejected.json``.
     """
     plan = plan_of(options)
-    require_installed(f"exporting to {plan.format.name}", plan.format.packages)
+    formats, notes = formats_to_try(plan)
     source = open_source(checkpoint, data, options.split, stage, options.foreign)
     destination = plan.destination(source.name)
     replaces = destination.exists()
     signature = signature_of(source.model, plan.output)
     calibration = _calibrate(plan, source, signature, stage)
-    frames = calibration.frames if calibration else None
-    artifacts = make_artifacts(source.model, plan.format, plan.precisions, plan.output, frames, stage)
     described = calibration.described if calibration else None
     origin = Origin(source.lineage, source.labels, signature, described)
-    draft = manifest_of(destination.stem, plan, origin, artifacts, {})
-    measured = _measure(_in_memory(destination, draft, artifacts), source, options, stage)
+    conversion = Conversion(source.model, plan.output, calibration.frames if calibration else None, stage)
+    with ExitStack() as opened:
+        plans = [replace(plan, format=kind) for kind in formats]
+        candidates, failed = _candidates(destination, plans, origin, conversion, opened)
+        frames = golden_frames(source.dataset, source.measured_on.split, signature.height, signature.width)
+        trials = timed(_compared(candidates, source, options, stage), frames, stage)
+        chosen = choose(trials)
+        segmenters = chosen.candidate.segmenters.values()
+        golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters})
 
-    manifest = manifest_of(destination.stem, plan, origin, artifacts, measured.parities)
-    faults = {
-        a.file: faults_of(measured.comparisons[a.file], a.precision, options.max_drop_points)
-        for a in artifacts
-    }
-    report = report_of(manifest, plan, artifacts, measured.comparisons, faults)
-    _gate(destination, faults, report)
-    members = {a.file: a.data for a in artifacts} | {GOLDEN_NAME: measured.golden, REPORT_NAME: report}
+    plan, artifacts = chosen.candidate.plan, chosen.candidate.artifacts
+    parities = _parities(chosen, source, options)
+    manifest = manifest_of(destination.stem, plan, origin, artifacts, parities)
+    report = report_of(manifest, chosen, trials)
+    _gate(destination, chosen, trials, report)
+    members = {name: data for a in artifacts for name, data in a.members.items()}
+    members |= {GOLDEN_NAME: golden, REPORT_NAME: report}
     with stage("Writing and testing the bundle") as advance:
         manifest = write_bundle(destination, manifest, members, _self_test)
         advance(1, 1)
-    notes = notes_of(plan, described.samples if described else None)
+    notes = [
+        *notes_of(plan, described.samples if described else None),
+        *notes,
+        *failed,
+        reason(trials, chosen),
+    ]
     if replaces:
         notes.append(f"The older bundle {destination} was replaced.")
-    return ExportResult(destination, manifest, measured.comparisons, notes)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    comparisons: Mapping[str, Comparison]
-    parities: Mapping[str, Parity]
-    golden: bytes
+    return ExportResult(destination, manifest, chosen, trials, [note for note in notes if note])
 
 
 def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -> CalibrationSet | None:
@@ -97,33 +105,73 @@ def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -
         return calibration_set(source.dataset, split, count, signature.height, signature.width, advance)
 
 
+def _candidates(
+    destination: Path, plans: Sequence[Plan], origin: Origin, conversion: Conversion, opened: ExitStack
+) -> tuple[list[Candidate], list[str]]:
+    """The model in each plan's format, loaded; and notes of formats that it cannot be brought to.
+
+    Raises:
+        ConversionError, BundleError: It can be brought to none.
+    """
+    candidates, notes = [], []
+    for plan in plans:
+        try:
+            artifacts = conversion.artifacts(plan.format, plan.precisions)
+            draft = _in_memory(
+                destination, manifest_of(destination.stem, plan, origin, artifacts, {}), artifacts
+            )
+            segmenters = opened.enter_context(loaded(draft, self_test=False))
+        except (ConversionError, BundleError) as error:
+            if not candidates and plan is plans[-1]:
+                raise
+            notes.append(f"The format {plan.format.name} was left out: {error}")
+        else:
+            candidates.append(Candidate(plan, artifacts, segmenters))
+    return candidates, notes
+
+
 def _in_memory(destination: Path, draft: Manifest, artifacts: Sequence[Artifact]) -> Bundle:
     """The bundle as it will be, for the runtimes; it is not on the disk before it has passed."""
-    return Bundle(destination, draft, draft.label_set(), {a.file: a.data for a in artifacts})
+    members = {name: data for a in artifacts for name, data in a.members.items()}
+    return Bundle(destination, draft, draft.label_set(), members)
 
 
-def _measure(draft: Bundle, source: Source, options: ExportOptions, stage: Stage) -> _Measured:
-    spec = draft.manifest.input
-    with loaded(draft, self_test=False) as segmenters:
-        comparisons = compare_with_keras(source, segmenters, options.samples, stage)
-        parities = {
-            file: comparison.parity(
-                source.labels, segmenters[file].runtime_name, options.max_drop_points, source.measured_on
-            )
-            for file, comparison in comparisons.items()
-        }
-        frames = golden_frames(source.dataset, source.measured_on.split, spec.height, spec.width)
-        golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters.values()})
-    return _Measured(comparisons, parities, golden)
+def _compared(
+    candidates: Sequence[Candidate], source: Source, options: ExportOptions, stage: Stage
+) -> list[Trial]:
+    """Every file of every candidate beside Keras, on the same samples."""
+    segmenters = {file: s for candidate in candidates for file, s in candidate.segmenters.items()}
+    comparisons = compare_with_keras(source, segmenters, options.samples, stage)
+    return [
+        Trial(
+            candidate,
+            {a.file: comparisons[a.file] for a in candidate.artifacts},
+            {
+                a.file: faults_of(comparisons[a.file], a.precision, options.max_drop_points)
+                for a in candidate.artifacts
+            },
+        )
+        for candidate in candidates
+    ]
 
 
-def _gate(destination: Path, faults: Mapping[str, Sequence[str]], report: bytes) -> None:
+def _parities(chosen: Trial, source: Source, options: ExportOptions) -> dict[str, Parity]:
+    return {
+        file: chosen.comparisons[file].parity(
+            source.labels, segmenter.runtime_name, options.max_drop_points, source.measured_on
+        )
+        for file, segmenter in chosen.candidate.segmenters.items()
+    }
+
+
+def _gate(destination: Path, chosen: Trial, trials: Sequence[Trial], report: bytes) -> None:
     rejected = rejected_path(destination)
-    if not any(faults.values()):
+    if chosen.passed:
         rejected.unlink(missing_ok=True)
         return
     write_text(rejected, report.decode())
-    found = "; ".join(f"{file}: {fault}" for file, some in faults.items() for fault in some)
+    every = {file: faults for trial in trials for file, faults in trial.faults.items()}
+    found = "; ".join(f"{file}: {fault}" for file, some in every.items() for fault in some)
     raise AccuracyGateError(
         destination,
         expected="an artifact that is as good as its Keras model, within the budget",

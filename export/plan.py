@@ -23,8 +23,10 @@ class ExportOptions:
 
     Args:
         target: One of ``TARGETS``.
-        format: ``litert`` or ``onnx``; by default the target's usual one.
-        precision: ``fp32``, ``fp16`` or ``int8``; by default the target's.
+        format: ``onnx``, ``litert`` or ``openvino``; by default the one that is fastest here, where the
+            target's machines are of this kind, and the target's usual one elsewhere.
+        measure: Measure which is fastest; otherwise take the usual one.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; by default the target's.
         output: ``mask``, ``logits`` or ``mask+confidence``.
         max_drop_points: mIoU that an artifact may lose against Keras at label resolution, in points.
         split: The split to measure accuracy and parity on; by default the one the run was validated on.
@@ -37,6 +39,7 @@ class ExportOptions:
 
     target: str = defaults.TARGET
     format: str | None = None
+    measure: bool = True
     precision: str | None = None
     output: str = defaults.OUTPUT
     max_drop_points: float = defaults.MAX_DROP_POINTS
@@ -50,10 +53,15 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """Options with every name looked up. ``precisions`` are those of the bundle's files, in order."""
+    """Options with every name looked up.
+
+    ``candidates`` are the formats that fit, the usual one first; ``format`` is that of the bundle, or of one
+    candidate for it. ``precisions`` are those of the bundle's files, in order.
+    """
 
     options: ExportOptions
     target: Target
+    candidates: tuple[Format, ...]
     format: Format
     precisions: tuple[Precision, ...]
     output: Output
@@ -66,8 +74,9 @@ class Plan:
         """
         out = self.options.out
         if out.suffix != SUFFIX:
-            usual = self.format is self.target.formats[0]
-            parts = [model, self.target.name, *([] if usual else [self.format.name]), self.precisions[0]]
+            asked = self.options.format
+            usual = asked in (None, self.target.formats[0].name)
+            parts = [model, self.target.name, *([] if usual else [asked]), self.precisions[0]]
             name = (self.options.name or "-".join(parts)).removesuffix(SUFFIX)
             out = out / f"{name}{SUFFIX}"
         if out.exists() and not (out / MANIFEST_NAME).is_file():
@@ -103,13 +112,9 @@ def plan_of(options: ExportOptions) -> Plan:
         )
     _check_count("--samples", options.samples)
     _check_count("--calibration-samples", options.calibration_samples)
-    return Plan(
-        options,
-        target,
-        target.format(options.format),
-        target.bundle_precisions(options.precision),
-        _output_named(options.output),
-    )
+    precisions = target.bundle_precisions(options.precision)
+    candidates = target.candidates(options.format, precisions[0])
+    return Plan(options, target, candidates, candidates[0], precisions, _output_named(options.output))
 
 
 def rejected_path(destination: Path) -> Path:

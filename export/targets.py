@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeseg.bundle.manifest import Precision
+from edgeseg.bundle.manifest import FileFormat, Precision
 from edgeseg.errors import UnknownNameError, UsageError
 
 
@@ -14,17 +15,25 @@ class Format:
 
     Args:
         name: What ``--format`` calls it.
-        suffix: The file's suffix, which is also the format's name in the manifest.
+        stored: The format's name in the manifest.
         runtimes: Runtimes that can run it on the target, best first.
         packages: What an export imports to make the file and to run it, as in ``import NAME``.
         qdq: For ONNX, which of ``RECIPES`` makes its int8 file.
+        precisions: Those that there are files of.
+        int8_packages: What int8 needs further.
     """
 
     name: str
-    suffix: str
+    stored: FileFormat
     runtimes: tuple[str, ...]
     packages: tuple[str, ...]
     qdq: str = ""
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    int8_packages: tuple[str, ...] = ()
+
+    def needs(self, precisions: Sequence[Precision]) -> tuple[str, ...]:
+        """What an export of these precisions imports."""
+        return (*self.packages, *(self.int8_packages if "int8" in precisions else ()))
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Target:
         default_precision: The precision where none is asked for.
         builds_engine: Whether the device still has to build an engine from the file.
         with_int8: Further precisions that an int8 bundle for this target carries after int8.
+        machines: Where an export can measure which format is fastest, as ``platform.machine()`` names them;
+            empty where the first format is always taken.
         note: What its users should know.
     """
 
@@ -50,15 +61,28 @@ class Target:
     note: str
     builds_engine: bool = False
     with_int8: tuple[Precision, ...] = ()
+    machines: tuple[str, ...] = ()
 
-    def format(self, name: str | None) -> Format:
-        """The format of that name, or the target's usual one.
+    def candidates(self, name: str | None, precision: Precision) -> tuple[Format, ...]:
+        """The format of that name, or all that have files of the precision, the usual one first.
 
         Raises:
-            UsageError: The target cannot be given that format.
+            UsageError: The target cannot be given that format, or the format has no such precision.
         """
+        named = [self._format(name)] if name else self.formats
+        fitting = tuple(known for known in named if precision in known.precisions)
+        if not fitting:
+            raise UsageError(
+                f"--precision {precision}",
+                expected=f"{' or '.join(named[0].precisions)} for --format {name}",
+                found=repr(precision),
+                next_step="Choose one of these, or leave --format out.",
+            )
+        return fitting
+
+    def _format(self, name: str) -> Format:
         for known in self.formats:
-            if name in (None, known.name):
+            if name == known.name:
                 return known
         raise UsageError(
             f"--format {name}",
@@ -86,6 +110,14 @@ class Target:
 
 _ONNX_PACKAGES = ("tensorflow", "tf2onnx", "onnx", "onnxslim", "onnxruntime")
 _LITERT = Format("litert", "tflite", ("litert",), ("tensorflow", "ai_edge_litert"))
+_OPENVINO = Format(
+    "openvino",
+    "openvino",
+    ("openvino",),
+    ("tensorflow", "tf2onnx", "onnx", "onnxslim", "openvino"),
+    precisions=("fp32", "fp16", "bf16", "int8"),
+    int8_packages=("nncf",),
+)
 _ONNX = Format("onnx", "onnx", ("onnx",), _ONNX_PACKAGES, qdq="onnxruntime")
 _TENSORRT = Format("onnx", "onnx", ("tensorrt", "onnx"), _ONNX_PACKAGES, qdq="tensorrt")
 
@@ -103,11 +135,13 @@ TARGETS: dict[str, Target] = {
         Target(
             "x86",
             "in-car PCs with an x86-64 CPU",
-            (_ONNX, _LITERT),
-            ("fp32", "fp16", "int8"),
+            (_ONNX, _LITERT, _OPENVINO),
+            ("fp32", "fp16", "bf16", "int8"),
             "fp32",
-            "No runtime wins for every model: export both formats and run 'edgeseg benchmark' on that PC. "
-            "x86 CPUs compute fp16 files in fp32, so fp16 saves space there and no time.",
+            "No runtime wins for every model on every CPU: 'edgeseg benchmark' on that PC has the last word. "
+            "fp16 files compute in fp32 there, so fp16 saves space and no time; bf16 is fast where the CPU "
+            "has it, and computes in fp32 elsewhere.",
+            machines=("x86_64", "AMD64"),
         ),
         Target(
             "jetson",

@@ -121,7 +121,8 @@ def _check_model(bundle: Bundle, runtime: str, model: ModelFile, on_check: OnChe
                 bundle, runtime=runtime, precision=model.precision, self_test=False, isolate=True
             )
         output = bundle.manifest.output
-        seen(f"uint8 {segmenter.height}x{segmenter.width} RGB to {output.kind} {output.dtype}")
+        computed = f", floats in {segmenter.computes_in}" if segmenter.computes_in else ""
+        seen(f"uint8 {segmenter.height}x{segmenter.width} RGB to {output.kind} {output.dtype}{computed}")
     with segmenter, _reported("golden self-test", subject, on_check) as seen:
         lowest = segmenter.self_test()
         seen(f"{lowest:.3%} of pixels, {model.golden_min_agreement:.1%} needed")

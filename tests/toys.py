@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeseg.bundle.manifest import Manifest
 
+# File suffix to the format's name in the manifest, and to the runtime.
+STORED = {".onnx": ("onnx", "onnx"), ".tflite": ("tflite", "litert"), ".xml": ("openvino", "openvino")}
 CLASSES = (("red", (220, 40, 40)), ("green", (40, 200, 80)), ("blue", (60, 80, 230)))
 
 
@@ -27,10 +29,12 @@ def write_bundle(
     model: bytes | None = None,
     golden: bytes | None = None,
     file: str = "model.onnx",
+    weights: bytes | None = None,
     **changes: Any,
 ) -> Path:
     members = {
         file: onnx_model(height, width, output) if model is None else model,
+        **({} if weights is None else {"model.bin": weights}),
         "golden.npz": golden_archive(height, width) if golden is None else golden,
         "report.json": b"{}\n",
     }
@@ -57,6 +61,7 @@ def manifest_values(
         "max_drop_points": 1.0,
     }
     one_map = (1, height, width)
+    stored, runtime = STORED[Path(file).suffix]
     return {
         "name": name,
         "created": "2025-01-01T00:00:00+00:00",
@@ -76,7 +81,8 @@ def manifest_values(
         "models": [
             {
                 "file": file,
-                "format": "tflite" if file.endswith(".tflite") else "onnx",
+                "format": stored,
+                "weights": "model.bin" if "model.bin" in members else None,
                 "precision": "fp32",
                 "parity": parity,
                 "golden_min_agreement": 0.999,
@@ -87,7 +93,7 @@ def manifest_values(
             for n, data in members.items()
         ],
         "runtime": {
-            "names": ["litert" if file.endswith(".tflite") else "onnx"],
+            "names": [runtime],
             "verified_with": {"onnx": "1.0"},
         },
         "lineage": {
@@ -200,6 +206,70 @@ def tflite_model(height: int, width: int, *, custom: str | None = None) -> bytes
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def openvino_model(height: int, width: int) -> tuple[str, bytes]:
+    """The same graph for OpenVINO, as text, and its weights; written by hand so that it needs no OpenVINO."""
+    frame, one, plane = (1, height, width, 3), (1, height, width, 1), (1, height, width)
+    shape = ",".join(map(str, frame))
+    layers = [
+        _layer(0, "frame", "Parameter", f'shape="{shape}" element_type="u8"', [], [("U8", frame)]),
+        _layer(1, "pixels", "Convert", 'destination_type="f32"', [("U8", frame)], [("FP32", frame)]),
+        _layer(2, "one", "Const", 'element_type="i64" shape="" offset="0" size="8"', [], [("I64", ())]),
+        _layer(
+            3, "top", "TopK", 'axis="3" mode="max" sort="value" index_element_type="i64"',
+            [("FP32", frame), ("I64", ())], [("FP32", one), ("I64", one)],
+        ),
+        _layer(4, "axis", "Const", 'element_type="i64" shape="1" offset="8" size="8"', [], [("I64", (1,))]),
+        _layer(5, "index", "Squeeze", "", [("I64", one), ("I64", (1,))], [("I64", plane)]),
+        _layer(6, "mask", "Convert", 'destination_type="u8"', [("I64", plane)], [("U8", plane)]),
+        _layer(7, "result", "Result", "", [("U8", plane)], []),
+    ]  # fmt: skip
+    # From layer and port to layer and port; a layer's outputs are numbered after its inputs.
+    edges = [(0, 0, 1, 0), (1, 1, 3, 0), (2, 0, 3, 1), (3, 3, 5, 0), (4, 0, 5, 1), (5, 2, 6, 0), (6, 1, 7, 0)]
+    wires = "".join(
+        f'<edge from-layer="{a}" from-port="{p}" to-layer="{b}" to-port="{q}"/>' for a, p, b, q in edges
+    )
+    graph = (
+        f'<?xml version="1.0"?><net name="toy" version="11"><layers>{"".join(layers)}</layers>'
+        f"<edges>{wires}</edges></net>"
+    )
+    return graph, np.array([1, 3], np.int64).tobytes()
+
+
+def _layer(
+    index: int,
+    name: str,
+    kind: str,
+    attributes: str,
+    inputs: list[tuple[str, tuple[int, ...]]],
+    outputs: list[tuple[str, tuple[int, ...]]],
+) -> str:
+    def ports(tag: str, some: list[tuple[str, tuple[int, ...]]], first: int) -> str:
+        named = f' names="{name}"' if tag == "output" else ""
+        each = "".join(
+            f'<port id="{first + i}" precision="{dtype}"{named if len(some) == 1 else ""}>'
+            + "".join(f"<dim>{size}</dim>" for size in shape)
+            + "</port>"
+            for i, (dtype, shape) in enumerate(some)
+        )
+        return f"<{tag}>{each}</{tag}>" if some else ""
+
+    data = f"<data {attributes}/>" if attributes else ""
+    return (
+        f'<layer id="{index}" name="{name}" type="{kind}" version="opset1">{data}'
+        f"{ports('input', inputs, 0)}{ports('output', outputs, len(inputs))}</layer>"
+    )
+
+
+def model_for(runtime: str, height: int = 32, width: int = 64) -> dict[str, Any]:
+    """What ``write_bundle`` needs for a bundle of this runtime."""
+    if runtime == "litert":
+        return {"file": "model.tflite", "model": tflite_model(height, width)}
+    if runtime == "openvino":
+        graph, weights = openvino_model(height, width)
+        return {"file": "model.xml", "model": graph.encode(), "weights": weights}
+    return {"file": "model.onnx", "model": onnx_model(height, width)}
 
 
 def write_video(

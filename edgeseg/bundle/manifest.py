@@ -10,7 +10,15 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from edgeseg.bundle.canonical import from_canonical_json, to_canonical_json
 from edgeseg.bundle.members import shown
@@ -24,7 +32,8 @@ REPORT_NAME = "report.json"
 
 _LONGEST_FOUND = 300
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+FileFormat = Literal["tflite", "onnx", "openvino"]
 _Channel = Annotated[int, Field(ge=0, le=255)]
 Output = Literal["mask", "logits", "mask+confidence"]
 
@@ -93,13 +102,37 @@ class Parity(_Part):
 
 
 class ModelFile(_Part):
-    """One model file of a bundle; the first that a runtime can run is the one that is used."""
+    """One model file of a bundle; the first that a runtime can run is the one that is used.
+
+    ``weights`` is the member that holds the weights of an OpenVINO model, whose ``file`` holds the graph
+    alone; other formats are one file.
+    """
 
     file: str
-    format: Literal["tflite", "onnx"]
+    format: FileFormat
     precision: Precision
     parity: Parity
     golden_min_agreement: float = Field(ge=0, le=1)
+    weights: str | None = None
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all members that the model consists of."""
+        return (self.file,) if self.weights is None else (self.file, self.weights)
+
+    @model_validator(mode="after")
+    def _weights_where_they_belong(self) -> ModelFile:
+        if (self.weights is not None) != (self.format == "openvino") or self.weights == self.file:
+            raise ValueError(f"weights of the {self.format} model {self.file} are {self.weights!r}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_weights(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A bundle of one file a model stays readable to releases that know of no weights.
+        values: dict[str, Any] = serialise(self)
+        if self.weights is None:
+            del values["weights"]
+        return values
 
 
 class Member(_Part):

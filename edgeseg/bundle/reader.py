@@ -78,6 +78,14 @@ class Bundle:
     def model_bytes(self, model: ModelFile) -> bytes:
         return self.members[model.file]
 
+    def weights_bytes(self, model: ModelFile) -> bytes:
+        """The weights of a model whose format keeps them in a member of their own; else empty."""
+        return b"" if model.weights is None else self.members[model.weights]
+
+    def model_size(self, model: ModelFile) -> int:
+        """Bytes of all members that the model consists of."""
+        return sum(len(self.members[name]) for name in model.members)
+
     def golden(self) -> Golden:
         """The golden frames and masks, read without pickle.
 
@@ -103,7 +111,7 @@ def _check_members(folder: Path, manifest: Manifest) -> None:
     """What is named and what is there, and that it is not too much: before any of it is read."""
     members = [member.file for member in manifest.members]
     check_names(folder / MANIFEST_NAME, members, (MANIFEST_NAME, SIGNATURE_NAME))
-    for needed in [GOLDEN_NAME, *(m.file for m in manifest.models)]:
+    for needed in [GOLDEN_NAME, *(name for m in manifest.models for name in m.members)]:
         if needed not in members:
             raise MemberMissingError(
                 folder / needed,

@@ -144,7 +144,7 @@ def _show(result: BenchmarkResult) -> None:
         total, loaded = bundle.latency.total, bundle.latency.loaded
         times = (f"{value:.1f}" for value in (total.p50, total.p99, total.p999, total.max))
         memory, start = bundle.latency.memory.peak_mib, bundle.latency.cold_start.total
-        cells = [f"{loaded.runtime} {loaded.precision}", *times, f"{memory:.0f}", f"{start:.0f}"]
+        cells = [str(loaded), *times, f"{memory:.0f}", f"{start:.0f}"]
         rows.append(
             [bundle.subject.name, *cells, *([points(bundle.accuracy.miou)] if bundle.accuracy else [])]
         )

@@ -11,7 +11,10 @@ from edgeseg.cli.options import PixelScaleOption
 from edgeseg.export import defaults
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeseg.bundle.manifest import Manifest, Parity
+    from edgeseg.export.candidates import Trial
 
 
 def export(
@@ -19,12 +22,21 @@ def export(
     target: Annotated[str, typer.Option(help="Hardware: arm, x86 or jetson.")] = defaults.TARGET,
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, fp16 or int8.  [default: arm int8, x86 fp32, jetson fp16]"),
+        typer.Option(help="fp32, fp16, bf16 or int8.  [default: arm int8, x86 fp32, jetson fp16]"),
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="litert or onnx.  [default: the target's usual one]"),
+        typer.Option(
+            "--format", help="litert, onnx or openvino.  [default: x86: the fastest here; else the target's]"
+        ),
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Without --format, try those that fit on this machine, where it is of the target's kind.",
+        ),
+    ] = True,
     output: Annotated[
         str, typer.Option(help="What the graph gives: mask, logits or mask+confidence.")
     ] = defaults.OUTPUT,
@@ -67,6 +79,7 @@ def export(
     options = ExportOptions(
         target=target,
         format=format_,
+        measure=measure,
         precision=precision,
         output=output,
         max_drop_points=max_drop,
@@ -82,6 +95,8 @@ def export(
         print_json(result.manifest.model_dump(mode="json"))
     else:
         _print(result.manifest)
+        if len(result.trials) > 1:
+            _print_trials(result.trials, result.chosen)
     for note in [*result.notes, result.manifest.build.note]:
         if note:
             console.print(f"Note:    {note}", markup=False, soft_wrap=True)
@@ -98,7 +113,7 @@ def _print(manifest: Manifest) -> None:
     rows = [
         (
             model.file,
-            f"{sizes[model.file] / 1e6:.2f}",
+            f"{sum(sizes[name] for name in model.members) / 1e6:.2f}",
             f"{100 * model.parity.agreement:.3f}",
             points(model.parity.keras_miou),
             points(model.parity.miou),
@@ -111,6 +126,30 @@ def _print(manifest: Manifest) -> None:
     print_table(
         f"{manifest.name}: {manifest.models[0].parity.samples} samples through {versions}, beside Keras",
         ("file", "MB", "same %", "Keras", "mIoU", "drop", "most lost"),
+        rows,
+    )
+
+
+def _print_trials(trials: Sequence[Trial], chosen: Trial) -> None:
+    """The formats that were tried for the bundle, the chosen one marked."""
+    from edgeseg.cli.console import print_table
+
+    rows = []
+    for trial in trials:
+        told = trial.to_dict()
+        rows.append(
+            (
+                told["format"],
+                f"{told['bytes'] / 1e6:.2f}",
+                f"{100 * told['agreement']:.3f}",
+                f"{told['drop_points']:+.2f}",
+                "n/a" if told["median_ms"] is None else f"{told['median_ms']:.2f}",
+                "chosen" if trial is chosen else "not within the budget" if told["faults"] else "",
+            )
+        )
+    print_table(
+        f"Formats tried on this machine, {trials[0].candidate.preferred.threads} threads, one inference",
+        ("format", "MB", "same %", "drop", "median ms", ""),
         rows,
     )
 

@@ -18,6 +18,7 @@ _PACKAGES = {
     "albumentations": "train",
     "onnx": "export",
     "tf2onnx": "export",
+    "nncf": "export",
     "keras-hub": "segformer",
     "mlflow": "mlflow",
 }

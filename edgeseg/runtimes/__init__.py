@@ -3,10 +3,12 @@
 from edgeseg.runtimes.base import RawOutput, Runtime, RuntimeFactory
 from edgeseg.runtimes.litert import LiteRT
 from edgeseg.runtimes.onnx import OnnxRuntime
+from edgeseg.runtimes.openvino import OpenVINO
 
 RUNTIMES: dict[str, RuntimeFactory] = {
     "litert": LiteRT(),
     "onnx": OnnxRuntime(),
+    "openvino": OpenVINO(),
 }
 
 __all__ = ["RUNTIMES", "RawOutput", "Runtime", "RuntimeFactory"]

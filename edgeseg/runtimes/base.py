@@ -28,6 +28,8 @@ class Runtime(Protocol):
 
     name: str
     threads: int
+    computes_in: str | None
+    """The numbers that its float operations compute in, ``f32`` or ``bf16``; ``None``: as the file says."""
 
     def infer(self, image: npt.NDArray[np.uint8]) -> RawOutput:
         """One frame ``uint8 [H, W, 3]`` RGB at the model's input size.
@@ -88,6 +90,7 @@ class LoadedModel(ABC):
     """
 
     name: str
+    computes_in: str | None = None
     failures: tuple[type[Exception], ...]
     """What the runtime raises where it fails on a frame."""
 

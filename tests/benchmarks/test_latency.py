@@ -11,7 +11,7 @@ import pytest
 import toys
 from edgeseg.benchmarks.frames import FrameSet, frames_from_images
 from edgeseg.benchmarks.latency import Options, measure_latency
-from edgeseg.benchmarks.protocol import STAGES
+from edgeseg.benchmarks.protocol import STAGES, Loaded
 from edgeseg.errors import InferenceError, MemberHashError, UsageError
 
 pytest.importorskip("onnxruntime")
@@ -92,3 +92,16 @@ def test_rounds_add_up_to_the_frames_asked_for(frames: int, rounds: int) -> None
 def test_options_out_of_range_name_their_flag(name: str) -> None:
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}"):
         Options(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("precision", "computes_in", "text"),
+    [
+        ("bf16", "bf16", "openvino bf16"),
+        ("bf16", "f32", "openvino bf16 in f32"),
+        ("int8", "bf16", "openvino int8"),
+        ("fp32", "f32", "openvino fp32"),
+    ],
+)
+def test_a_cpu_without_bfloat16_is_told(precision: str, computes_in: str, text: str) -> None:
+    assert str(Loaded("openvino", "2026.4", "model.xml", precision, 1, computes_in)) == text

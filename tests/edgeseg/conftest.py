@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toys import onnx_model, read_frames, tflite_model, write_bundle, write_video
+from toys import model_for, onnx_model, read_frames, tflite_model, write_bundle, write_video
 
 MakeBundle = Callable[..., Path]
 
@@ -39,6 +39,12 @@ def make_onnx() -> Callable[..., bytes]:
 def make_tflite() -> Callable[..., bytes]:
     """``make_tflite(height, width, *, custom=None)``: the same graph for LiteRT."""
     return tflite_model
+
+
+@pytest.fixture(params=["onnx", "litert", "openvino"])
+def runtime_bundle(request: pytest.FixtureRequest, make_bundle: MakeBundle) -> Path:
+    """The toy model as a bundle of each runtime."""
+    return make_bundle(**model_for(request.param))
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 ABSENT = ("keras", "tensorflow", "albumentations", "matplotlib", "mlflow", "onnx", "tf2onnx", "jinja2")
 
@@ -34,20 +31,13 @@ def run_without(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.fixture(params=["onnx", "litert"])
-def any_bundle(request: pytest.FixtureRequest, make_bundle: Any, make_tflite: Any) -> Path:
-    if request.param == "onnx":
-        return make_bundle()
-    return make_bundle(model=make_tflite(32, 64), file="model.tflite")
-
-
-def test_run_and_predict(any_bundle: Path, video: Path, tmp_path: Path) -> None:
+def test_run_and_predict(runtime_bundle: Path, video: Path, tmp_path: Path) -> None:
     done = run_without(
-        "run", any_bundle, "--source", video, "--sink", tmp_path / "o.mp4", "--every-frame", "--json"
+        "run", runtime_bundle, "--source", video, "--sink", tmp_path / "o.mp4", "--every-frame", "--json"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["segmented"] == 30
-    done = run_without("predict", any_bundle, video, "--out", tmp_path / "masks")
+    done = run_without("predict", runtime_bundle, video, "--out", tmp_path / "masks")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "masks").iterdir())) == 60
 
@@ -58,7 +48,7 @@ def test_info() -> None:
     assert "unet_mini" in json.loads(done.stdout)["models"]
 
 
-def test_loading_imports_nothing_of_the_training_half(any_bundle: Path) -> None:
+def test_loading_imports_nothing_of_the_training_half(runtime_bundle: Path) -> None:
     script = """
 import sys
 import numpy as np
@@ -70,7 +60,7 @@ import edgeseg.loop
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 print(*sorted(name for name in sys.modules if name.startswith("edgeseg.")))
 """
-    command = [sys.executable, "-c", script, str(any_bundle)]
+    command = [sys.executable, "-c", script, str(runtime_bundle)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     packages, own = (set(line.split()) for line in done.stdout.strip().splitlines()[-2:])
     assert not packages & {*ABSENT, "typer", "rich"}

@@ -13,6 +13,7 @@ from keras import layers
 
 from edgeseg.export.pipeline import ExportResult, export_model
 from edgeseg.export.plan import ExportOptions
+from edgeseg.export.targets import TARGETS
 from edgeseg.labels import LabelSet
 from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
 from edgeseg.training.data import open_dataset
@@ -106,16 +107,20 @@ def checkpoint(model: keras.Model, dataset: Dataset, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="session")
-def exported(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], ExportResult]:
-    """A bundle of the small model for a target and a precision; do not change it, copy it."""
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ExportResult]:
+    """A bundle of the small model for a target, a precision and a format; do not change it, copy it.
+
+    By default the format is the target's usual one: trying all of them takes thrice as long.
+    """
     out = tmp_path_factory.mktemp("bundles")
 
     @cache
-    def export(target: str, precision: str) -> ExportResult:
+    def made(target: str, precision: str, kind: str) -> ExportResult:
         # Its few classes and pixels make a point of mIoU a matter of luck; budgets have their own tests.
-        options = ExportOptions(target=target, precision=precision, max_drop_points=10, out=out)
+        options = ExportOptions(target=target, format=kind, precision=precision, max_drop_points=10, out=out)
         return export_model(checkpoint, None, options)
+
+    def export(target: str, precision: str, kind: str | None = None) -> ExportResult:
+        return made(target, precision, kind or TARGETS[target].formats[0].name)
 
     return export

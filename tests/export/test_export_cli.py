@@ -58,7 +58,7 @@ def test_verify_lists_its_checks_and_a_flipped_byte_exits_8_with_the_members_nam
     [
         (["export", "absent.keras"], 2, "absent.keras"),
         (["export", "absent.keras", "--target", "tpu"], 2, "arm, jetson, x86"),
-        (["export", "absent.keras", "--precision", "int4"], 2, "fp32 or fp16 or int8"),
+        (["export", "absent.keras", "--precision", "int4"], 2, "fp32 or fp16 or bf16 or int8"),
         (["export", "absent.keras", "--format", "coreml"], 2, "onnx or litert"),
         (["export", "absent.keras", "--output", "boxes"], 2, "mask+confidence"),
         (["verify", "absent.edgeseg"], 8, "absent.edgeseg"),

@@ -54,13 +54,21 @@ def street_checkpoint(shared_data, tmp_path_factory) -> Path:
 @pytest.mark.heavy
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("target", "precision"),
-    [("arm", "fp32"), ("x86", "fp32"), ("arm", "int8"), ("x86", "int8"), ("jetson", "int8")],
+    ("target", "kind", "precision"),
+    [
+        ("arm", "litert", "fp32"),
+        ("x86", "onnx", "fp32"),
+        ("x86", "openvino", "fp32"),
+        ("arm", "litert", "int8"),
+        ("x86", "onnx", "int8"),
+        ("x86", "openvino", "int8"),
+        ("jetson", "onnx", "int8"),
+    ],
 )
 def test_on_real_streets_every_export_keeps_within_a_point(
-    street_checkpoint, tmp_path, target, precision
+    street_checkpoint, tmp_path, target, kind, precision
 ) -> None:
-    options = ExportOptions(target=target, precision=precision, out=tmp_path)
+    options = ExportOptions(target=target, format=kind, precision=precision, out=tmp_path)
     result = export_model(street_checkpoint, None, options)
     for model in result.manifest.models:
         assert model.parity.samples == 101

@@ -95,7 +95,7 @@ def test_it_exports_and_verifies_as_any_model(
 ) -> None:
     path = tmp_path / "theirs.keras"
     foreign().save(path)
-    options = ExportOptions(target="x86", precision="fp32", out=tmp_path, foreign=Foreign("minus1to1", SIZE))
+    options = ExportOptions(format="onnx", out=tmp_path, foreign=Foreign("minus1to1", SIZE))
     result = export_model(path, data_spec, options)
     assert result.manifest.models[0].parity.agreement >= 0.999
     checks = []

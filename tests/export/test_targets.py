@@ -14,7 +14,10 @@ class TestEveryTarget:
         assert target.bundle_precisions(None)[0] == target.default_precision
 
     def test_its_usual_format_is_the_first(self, target) -> None:
-        assert target.format(None) is target.formats[0]
+        assert target.candidates(None, target.default_precision)[0] is target.formats[0]
+
+    def test_each_of_its_precisions_has_a_format(self, target) -> None:
+        assert all(target.candidates(None, precision) for precision in target.precisions)
 
     def test_its_onnx_int8_has_a_recipe(self, target) -> None:
         assert all(f.qdq in RECIPES for f in target.formats if f.name == "onnx")
@@ -23,6 +26,22 @@ class TestEveryTarget:
 def test_an_int8_jetson_bundle_also_holds_fp16_and_prefers_int8() -> None:
     assert TARGETS["jetson"].bundle_precisions("int8") == ("int8", "fp16")
     assert TARGETS["jetson"].formats[0].runtimes == ("tensorrt", "onnx")
+
+
+def test_x86_tries_what_has_files_of_the_precision() -> None:
+    def names(**changes) -> list[str]:
+        return [kind.name for kind in plan_of(ExportOptions(**changes)).candidates]
+
+    assert names() == names(precision="int8") == ["onnx", "litert", "openvino"]
+    assert names(precision="bf16") == ["openvino"]
+    assert names(format="litert") == ["litert"]
+    assert names(target="arm") == ["litert"]
+
+
+def test_int8_needs_its_quantiser() -> None:
+    (openvino,) = TARGETS["x86"].candidates("openvino", "int8")
+    assert "nncf" in openvino.needs(["int8"])
+    assert "nncf" not in openvino.needs(["fp32"])
 
 
 def test_an_unknown_target_lists_the_known_ones() -> None:
@@ -35,6 +54,8 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
     [
         ({"target": "jetson", "precision": "fp32"}, "fp16 or int8"),
         ({"target": "arm", "format": "onnx"}, "litert"),
+        ({"target": "arm", "precision": "bf16"}, "fp32 or fp16 or int8"),
+        ({"format": "onnx", "precision": "bf16"}, "fp32 or fp16 or int8 for --format onnx"),
         ({"output": "boxes"}, "logits"),
         ({"samples": 0}, "--samples"),
         ({"calibration_samples": 0}, "--calibration-samples"),

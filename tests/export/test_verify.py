@@ -19,9 +19,11 @@ from edgeseg.export.targets import TARGETS
 from edgeseg.export.verify import Check, VerifyOptions, verify_bundle
 
 BUNDLES = [
-    pytest.param(target.name, precision, id=f"{target.name}-{precision}")
+    pytest.param(target.name, precision, kind.name, id=f"{target.name}-{kind.name}-{precision}")
     for target in TARGETS.values()
+    for kind in target.formats
     for precision in target.precisions
+    if precision in kind.precisions and (target.name, kind.name) != ("x86", "litert")
 ]
 
 
@@ -39,9 +41,9 @@ def copy(exported, tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("target", "precision"), BUNDLES)
-def test_every_export_verifies_against_its_keras_file(exported, checkpoint, target, precision) -> None:
-    result = exported(target, precision)
+@pytest.mark.parametrize(("target", "precision", "kind"), BUNDLES)
+def test_every_export_verifies_against_its_keras_file(exported, checkpoint, target, precision, kind) -> None:
+    result = exported(target, precision, kind)
     checks = verify(result.path, against=checkpoint)
     assert {check.state for check in checks} <= {"passed", "skipped"}
     names = [check.name for check in checks if check.state == "passed"]
@@ -49,6 +51,8 @@ def test_every_export_verifies_against_its_keras_file(exported, checkpoint, targ
     assert names.count("golden self-test") == names.count("graph contract") == models
     assert names.count("parity with Keras") == models
     assert names.count("lineage") == 1
+    contracts = [check.seen for check in checks if check.name == "graph contract"]
+    assert all(("floats in" in seen) == (kind == "openvino") for seen in contracts)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_fewer_samples_than_the_exports_are_measured_but_not_judged(exported, da
 
 
 def test_by_default_the_samples_of_the_export_are_measured(checkpoint, data_spec, tmp_path) -> None:
-    options = ExportOptions(split="train", samples=5, max_drop_points=10, out=tmp_path)
+    options = ExportOptions(format="onnx", split="train", samples=5, max_drop_points=10, out=tmp_path)
     bundle = export_model(checkpoint, None, options).path
     (same,) = [c for c in verify(bundle, data=data_spec) if c.name == "accuracy"]
     assert (same.state, "5 samples" in same.seen) == ("passed", True)

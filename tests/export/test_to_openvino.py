@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import toys
+from edgeseg.errors import ConversionError
+from edgeseg.export.to_onnx import convert_onnx
+from edgeseg.export.to_openvino import IR, convert_openvino
+from edgeseg.runtimes.openvino import import_openvino
+from edgeseg.runtimes.openvino_ir import unsafe_part
+
+# Shares of equal pixels that the small, briefly trained model of these tests must keep.
+NEEDED = {"fp32": 0.999, "fp16": 0.995, "int8": 0.97}
+
+
+def compiled(ir: IR):
+    core = import_openvino().Core()
+    graph = core.read_model(model=ir.graph, weights=ir.weights)
+    return core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def run(ir: IR, frames: np.ndarray) -> dict[str, np.ndarray]:
+    loaded = compiled(ir)
+    made = [loaded(frame[None]) for frame in frames]
+    return {
+        port.get_any_name(): np.concatenate([outputs[index] for outputs in made])
+        for index, port in enumerate(loaded.outputs)
+    }
+
+
+@pytest.fixture(scope="module")
+def graph(model) -> onnx.ModelProto:
+    return convert_onnx(model, "mask")
+
+
+@pytest.fixture(scope="module")
+def int8(graph, frames) -> IR:
+    return convert_openvino(graph, "int8", frames)
+
+
+@pytest.mark.parametrize("precision", NEEDED)
+def test_it_gives_keras_masks_from_the_same_pixels(graph, int8, frames, expected, precision) -> None:
+    made = int8 if precision == "int8" else convert_openvino(graph, precision)
+    masks = run(made, frames)["mask"]
+    assert (masks.dtype, masks.shape) == (np.uint8, expected.shape)
+    assert np.mean(masks == expected) >= NEEDED[precision]
+
+
+def test_bf16_has_the_weights_of_fp32(graph) -> None:
+    assert convert_openvino(graph, "bf16").weights == convert_openvino(graph, "fp32").weights
+
+
+@pytest.mark.parametrize(
+    ("output", "ports"),
+    [
+        ("mask", {"mask": ("u8", "[1,64,96]")}),
+        ("logits", {"logits": ("f32", "[1,64,96,8]")}),
+        ("mask+confidence", {"mask": ("u8", "[1,64,96]"), "confidence": ("u8", "[1,64,96]")}),
+    ],
+)
+def test_the_graph_keeps_the_contract(model, output, ports) -> None:
+    loaded = compiled(convert_openvino(convert_onnx(model, output), "fp32"))
+    (given,) = loaded.inputs
+    assert (given.element_type.get_type_name(), str(given.partial_shape)) == ("u8", "[1,64,96,3]")
+    assert ports == {
+        port.get_any_name(): (port.element_type.get_type_name(), str(port.partial_shape))
+        for port in loaded.outputs
+    }
+
+
+def test_confidence_is_the_probability_of_the_class_given(model, frames) -> None:
+    made = run(convert_openvino(convert_onnx(model, "mask+confidence"), "fp32"), frames[:6])
+    logits = model.predict(frames[:6], verbose=0)
+    probability = np.exp(logits - logits.max(-1, keepdims=True))
+    top = (probability / probability.sum(-1, keepdims=True)).max(-1)
+    assert np.abs(made["confidence"].astype(int) - 255 * top).max() <= 1
+
+
+def test_every_convolution_is_quantised_and_its_weights_take_a_byte(graph, int8) -> None:
+    kinds = re.findall(r'<layer [^>]*type="(\w+)"', int8.graph.decode())
+    assert kinds.count("FakeQuantize") >= 5
+    constants = re.findall(r'<data element_type="i8" [^>]*size="(\d+)"', int8.graph.decode())
+    weights = sum(int(np.prod(w.dims)) for w in graph.graph.initializer if len(w.dims) == 4)
+    assert sum(map(int, constants)) >= 0.9 * weights
+
+
+def test_what_is_written_passes_the_vehicles_check(graph, int8) -> None:
+    assert unsafe_part(int8.graph) is None
+    assert unsafe_part(convert_openvino(graph, "fp16").graph) is None
+
+
+def test_every_calibration_frame_is_seen(graph, frames) -> None:
+    told = []
+    convert_openvino(graph, "int8", frames[:5], lambda finished, total: told.append((finished, total)))
+    assert told[-1] == (5, 5)
+    assert set(told) == {(n, 5) for n in range(1, 6)}
+
+
+def test_int8_without_frames_is_a_conversion_error(graph) -> None:
+    with pytest.raises(ConversionError, match="calibration images"):
+        convert_openvino(graph, "int8")
+
+
+def test_an_operation_that_openvino_lacks_is_a_conversion_error(graph) -> None:
+    strange = onnx.ModelProto()
+    strange.CopyFrom(graph)
+    strange.graph.node[0].op_type = "Evil"
+    with pytest.raises(ConversionError, match="OpenVINO fp32"):
+        convert_openvino(strange, "fp32")
+
+
+def test_nothing_reaches_the_terminal() -> None:
+    """In a process of its own: NNCF writes through Python, past what pytest's capture gives it."""
+    code = """
+import numpy as np, onnx, toys
+from edgeseg.export.to_openvino import convert_openvino
+graph = onnx.load_from_string(toys.onnx_model(32, 64))
+made = convert_openvino(graph, "int8", np.zeros((4, 32, 64, 3), np.uint8))
+assert made.weights
+"""
+    paths = os.pathsep.join([str(Path(toys.__file__).parent), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
