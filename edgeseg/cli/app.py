@@ -13,6 +13,7 @@ from edgeseg.cli import (
     benchmark,
     benchmark_data,
     benchmark_training,
+    build,
     compare,
     data,
     data_preview,
@@ -48,6 +49,7 @@ app.command()(evaluate.evaluate)
 app.command()(ensemble.ensemble)
 app.command()(export.export)
 app.command()(verify.verify)
+app.command()(build.build)
 app.command()(import_weights.import_weights)
 app.command()(benchmark.benchmark)
 app.command("benchmark-training")(benchmark_training.benchmark_training)
