@@ -13,24 +13,30 @@ from edgeseg.errors import AccuracyGateError
 from edgeseg.export.artifacts import Artifact, make_artifacts
 from edgeseg.export.converter import Signature, require_installed, signature_of
 from edgeseg.export.describe import Origin, manifest_of, report_of
+from edgeseg.export.dla import DlaPlan, dla_plan, markdown
 from edgeseg.export.golden import golden_archive, golden_frames
 from edgeseg.export.measure import compare_with_keras, loaded
 from edgeseg.export.parity import Comparison, faults_of
-from edgeseg.export.plan import ExportOptions, Plan, notes_of, plan_of, rejected_path
+from edgeseg.export.plan import ExportOptions, Plan, dla_plan_path, notes_of, plan_of, rejected_path
 from edgeseg.export.progress import Stage, silent
 from edgeseg.export.selection import CalibrationSet, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
 from edgeseg.export.writer import write_bundle
+from edgeseg.runtimes.tensorrt.graph_check import refuse_known_bad
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A bundle that was written: its folder, its manifest, the comparisons by file name, and notes."""
+    """A bundle that was written: its folder, its manifest, the comparisons by file name, and notes.
+
+    ``dla_plans`` are by file name; empty where none was asked for.
+    """
 
     path: Path
     manifest: Manifest
     comparisons: Mapping[str, Comparison]
     notes: Sequence[str]
+    dla_plans: Mapping[str, DlaPlan]
 
 
 def export_model(
@@ -47,7 +53,7 @@ def export_model(
     Raises:
         UsageError: An option, the checkpoint's path, a missing package, or the place to write to.
         DataError: The checkpoint is damaged, or the dataset unreadable or of other classes.
-        ConversionError: A converter failed.
+        ConversionError: A converter failed, or gave a graph that TensorRT is known to refuse.
         AccuracyGateError: An artifact differs too much; no bundle is left, only ``NAME.rejected.json``.
     """
     plan = plan_of(options)
@@ -59,6 +65,10 @@ def export_model(
     calibration = _calibrate(plan, source, signature, stage)
     frames = calibration.frames if calibration else None
     artifacts = make_artifacts(source.model, plan.format, plan.precisions, plan.output, frames, stage)
+    if plan.target.builds_engine:
+        for artifact in artifacts:
+            refuse_known_bad(artifact.file, artifact.data)
+    dla_plans = {a.file: dla_plan(a.data) for a in artifacts} if options.dla else {}
     described = calibration.described if calibration else None
     origin = Origin(source.lineage, source.labels, signature, described)
     draft = manifest_of(destination.stem, plan, origin, artifacts, {})
@@ -69,7 +79,7 @@ def export_model(
         a.file: faults_of(measured.comparisons[a.file], a.precision, options.max_drop_points)
         for a in artifacts
     }
-    report = report_of(manifest, plan, artifacts, measured.comparisons, faults)
+    report = report_of(manifest, plan, artifacts, measured.comparisons, faults, dla_plans)
     _gate(destination, faults, report)
     members = {a.file: a.data for a in artifacts} | {GOLDEN_NAME: measured.golden, REPORT_NAME: report}
     with stage("Writing and testing the bundle") as advance:
@@ -78,7 +88,9 @@ def export_model(
     notes = notes_of(plan, described.samples if described else None)
     if replaces:
         notes.append(f"The older bundle {destination} was replaced.")
-    return ExportResult(destination, manifest, measured.comparisons, notes)
+    if dla_plans:
+        write_text(dla_plan_path(destination), markdown(destination.stem, dla_plans))
+    return ExportResult(destination, manifest, measured.comparisons, notes, dla_plans)
 
 
 @dataclass(frozen=True)
