@@ -347,5 +347,5 @@ class FakeTensorRT:
         self.wrong_masks = False
         self.network_flags: int | None = None
         self.module = SimpleNamespace(__version__=version, **{c.__name__: c for c in CLASSES})
-        self.api = Api(self.module, flavour, version)
+        self.api = Api.of(self.module, flavour)
         FakeTensorRT.current = self

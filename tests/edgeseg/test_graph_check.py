@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeseg.errors import EngineBuildError
 from edgeseg.runtimes.onnx_graph import read_graph
-from edgeseg.runtimes.tensorrt.api import Api, Messages
+from edgeseg.runtimes.tensorrt.api import Api
 from edgeseg.runtimes.tensorrt.builder import build_engine
 from edgeseg.runtimes.tensorrt.graph_check import REFUSED_OPS, findings_of, refuse_known_bad
 from edgeseg.runtimes.tensorrt.memory import MIB
@@ -204,14 +204,13 @@ def test_zero_is_seen_in_each_way_of_writing_it(raw: bool, values: list[int], dt
 @pytest.fixture
 def rtx() -> Api:
     module = pytest.importorskip("tensorrt_rtx", reason="pip install 'edgeseg[tensorrt-rtx]' to run NVIDIA's")
-    return Api(module, "tensorrt_rtx", module.__version__)
+    return Api.of(module, "tensorrt_rtx")
 
 
 def _parses(rtx: Api, data: bytes) -> bool:
-    messages = Messages(rtx)
-    builder = rtx.module.Builder(messages.logger)
+    builder = rtx.module.Builder(rtx.messages.logger)
     network = builder.create_network(0)
-    return bool(rtx.module.OnnxParser(network, messages.logger).parse(data))
+    return bool(rtx.module.OnnxParser(network, rtx.messages.logger).parse(data))
 
 
 @pytest.mark.parametrize(
@@ -231,9 +230,8 @@ def test_its_parser_refuses_them_too(rtx: Api, case: str) -> None:
 
 
 def test_its_parser_knows_none_of_the_refused_operations(rtx: Api) -> None:
-    messages = Messages(rtx)
-    builder = rtx.module.Builder(messages.logger)
-    parser = rtx.module.OnnxParser(builder.create_network(0), messages.logger)
+    builder = rtx.module.Builder(rtx.messages.logger)
+    parser = rtx.module.OnnxParser(builder.create_network(0), rtx.messages.logger)
     assert [op for op in sorted(REFUSED_OPS) if parser.supports_operator(op)] == []
     standard = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""}
     assert standard >= REFUSED_OPS

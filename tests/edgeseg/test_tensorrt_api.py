@@ -65,7 +65,7 @@ def test_the_list_of_names_is_no_empty_one() -> None:
 @pytest.fixture
 def rtx() -> Api:
     module = pytest.importorskip("tensorrt_rtx", reason="pip install 'edgeseg[tensorrt-rtx]' to run NVIDIA's")
-    return Api(module, "tensorrt_rtx", module.__version__)
+    return Api.of(module, "tensorrt_rtx")
 
 
 def _lacking(module: Any) -> list[str]:
@@ -85,7 +85,9 @@ def test_rtx_is_what_is_found_where_there_is_no_other(rtx: Api, monkeypatch: pyt
     monkeypatch.setattr(
         api_module.importlib.util, "find_spec", lambda name: None if name == "tensorrt" else real(name)
     )
-    assert import_api() == rtx
+    found = import_api()
+    assert (found.module, found.flavour, found.version) == (rtx.module, "tensorrt_rtx", rtx.version)
+    assert import_api() is found, "TensorRT keeps to the first logger that it is given"
 
 
 @pytest.mark.parametrize("output", ["mask", "logits", "mask+confidence"])
@@ -154,7 +156,7 @@ def _lacking_in_a_process(package: Path, libraries: Path) -> list[str]:
 
 
 @pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch) -> Any:
+def only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """``only(name=version)``: the TensorRT modules that can be imported."""
 
     def choose(**versions: str) -> None:
@@ -164,12 +166,14 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Any:
         def import_module(name: str) -> Any:
             if versions[name] == "broken":
                 raise ImportError("libnvinfer.so.10: cannot open shared object file")
-            return SimpleNamespace(__version__=versions[name])
+            return SimpleNamespace(__version__=versions[name], ILogger=object)
 
         monkeypatch.setattr(api_module.importlib.util, "find_spec", find_spec)
         monkeypatch.setattr(api_module.importlib, "import_module", import_module)
+        api_module._imported.cache_clear()
 
-    return choose
+    yield choose
+    api_module._imported.cache_clear()
 
 
 def test_the_full_tensorrt_goes_before_rtx(only: Any) -> None:

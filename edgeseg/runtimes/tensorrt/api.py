@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -27,11 +28,24 @@ _ERRORS = (0, 1)  # INTERNAL_ERROR, ERROR
 
 @dataclass(frozen=True)
 class Api:
-    """An imported TensorRT: its module, which of ``FLAVOURS`` it is, and its version."""
+    """An imported TensorRT.
+
+    Args:
+        module: The module.
+        flavour: Which of ``FLAVOURS`` it is.
+        version: Its version.
+        messages: What it says; one of these for each process, because TensorRT keeps to its first logger.
+    """
 
     module: Any
     flavour: str
     version: str
+    messages: Messages
+
+    @classmethod
+    def of(cls, module: Any, flavour: str) -> Api:
+        """An imported module of that flavour."""
+        return cls(module, flavour, str(module.__version__), Messages(module))
 
     @property
     def has_timing_cache(self) -> bool:
@@ -73,13 +87,17 @@ def import_api() -> Api:
     if flavour is None:
         raise _missing("it is not installed")
     try:
-        module = importlib.import_module(flavour)
+        api = _imported(flavour)
     except (ImportError, OSError) as error:
         raise _missing(f"{flavour}, which does not import ({error})") from error
-    api = Api(module, flavour, str(module.__version__))
     if flavour == "tensorrt" and _number(api.version) < OLDEST:
         raise _missing(f"version {api.version}")
     return api
+
+
+@cache
+def _imported(flavour: str) -> Api:
+    return Api.of(importlib.import_module(flavour), flavour)
 
 
 class Messages:
@@ -89,9 +107,9 @@ class Messages:
         logger: What TensorRT is given.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, module: Any) -> None:
         self._errors: list[str] = []
-        self.logger = _logger_class(api.module)(self._take)
+        self.logger = _logger_class(module)(self._take)
 
     def errors(self) -> str:
         """The errors since the last call, joined; empty where there were none."""

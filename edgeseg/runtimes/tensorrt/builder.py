@@ -43,7 +43,8 @@ def build_engine(
         EngineBuildError: The graph is known to be bad, the parser refuses it, or the builder fails.
     """
     refuse_known_bad(source, onnx)
-    messages = Messages(api)
+    messages = api.messages
+    messages.errors()  # those of earlier work are not of this
     builder = api.module.Builder(messages.logger)
     network = builder.create_network(_network_flags(api.module))
     parser = _parse(api, source, onnx, network, messages)

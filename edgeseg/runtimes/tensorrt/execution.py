@@ -47,7 +47,8 @@ def load_engine(api: Api, data: bytes) -> LoadedEngine:
     Raises:
         EngineError: It is of another TensorRT or GPU, or damaged.
     """
-    messages = Messages(api)
+    messages = api.messages
+    messages.errors()  # those of earlier work are not of this
     runtime = api.module.Runtime(messages.logger)
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
