@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgeseg.bundle import Bundle
+from edgeseg.runtimes.tensorrt import TensorRT
 from edgeseg.runtimes.tensorrt.api import Api
 from edgeseg.runtimes.tensorrt.cuda import Buffer, CudaError, Gpu
 
@@ -349,3 +352,30 @@ class FakeTensorRT:
         self.module = SimpleNamespace(__version__=version, **{c.__name__: c for c in CLASSES})
         self.api = Api.of(self.module, flavour)
         FakeTensorRT.current = self
+
+
+class Rig:
+    """A device with a runtime on it, and a bundle for it."""
+
+    def __init__(self, folder: Path, bundle: Path, gpu: Any = ORIN_NANO) -> None:
+        self.cache, self.root, self.path = folder / "engines", folder / "root", bundle
+        self.bundle = Bundle.open(bundle)
+        self.model = self.bundle.manifest.models[0]
+        self.cuda = FakeCuda(gpu)
+        self.trt = FakeTensorRT(self.cuda)
+
+    @property
+    def runtime(self) -> TensorRT:
+        return TensorRT(self.cache, self.root, lambda: self.trt.api, lambda: self.cuda)
+
+    def prepare(self, **options: Any) -> Any:
+        return self.runtime.prepare(self.bundle, self.model, **options)
+
+    def restart(self, **changes: Any) -> None:
+        """Another process: the device as new, the cache as it is."""
+        self.cuda = FakeCuda(changes.pop("gpu", ORIN_NANO))
+        self.trt = FakeTensorRT(self.cuda, **changes)
+
+    @property
+    def builds(self) -> int:
+        return len(self.trt.workspaces)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,6 @@ from edgeseg.bundle import Bundle
 from edgeseg.errors import UsageError
 from edgeseg.export.dla import dla_plan
 from edgeseg.export.dla_rules import OPERATORS, RESTRICTIONS
-from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions, plan_of
 
 HALF = TensorProto.FLOAT16
@@ -142,15 +143,18 @@ def test_only_a_target_with_a_dla_has_a_plan() -> None:
 
 
 @pytest.mark.heavy
-def test_an_export_writes_the_plan_beside_and_into_the_bundle(checkpoint, tmp_path) -> None:
-    options = ExportOptions(target="jetson", max_drop_points=10, out=tmp_path, dla=True)
-    result = export_model(checkpoint, None, options)
-    bundle = Bundle.open(result.path)
-    report = json.loads(bundle.members["report.json"])["dla"]
+def test_an_export_shows_the_plan_and_writes_it_beside_and_into_the_bundle(checkpoint, tmp_path) -> None:
+    command = [sys.executable, "-m", "edgeseg", "export", str(checkpoint), "--target", "jetson", "--dla"]
+    command += ["--max-drop", "10", "--out", str(tmp_path)]
+    ran = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(Bundle.open(tmp_path / "small-jetson-fp16.edgeseg").members["report.json"])["dla"]
     plan = report["files"]["model.fp16.onnx"]
     assert "promised" in report["note"]
     assert {d["op"] for d in plan["departures"]} == {"Cast", "ArgMax"}
-    assert plan["nodes"] - plan["nodes_that_leave"] >= 8
+    stay = plan["nodes"] - plan["nodes_that_leave"]
+    assert f"DLA:     model.fp16.onnx: {stay} of {plan['nodes']} nodes may stay" in ran.stderr
+    assert "1× ArgMax: export with --output logits" in ran.stderr
     page = (tmp_path / "small-jetson-fp16.dla.md").read_text()
     assert "| ArgMax |" in page
     assert "Orin Nano and Thor have no DLA" in page
