@@ -13,6 +13,7 @@
     │   ├── LabelError                 ids or colours that the label set does not map
     │   └── CacheError                 the decoded cache could not be written or read
     ├── ConversionError             4  a model could not be converted
+    │   └── EngineBuildError           no TensorRT engine could be made of a model file on this device
     ├── AccuracyGateError           5  an artifact differs from its model by more than was allowed
     ├── LatencyGateError            6  an artifact is slower than was allowed
     ├── SourceError                 7  a camera, video or stream
@@ -155,6 +156,10 @@ class CacheError(DataError):
 
 class ConversionError(EdgesegError):
     exit_code = 4
+
+
+class EngineBuildError(ConversionError):
+    pass
 
 
 class AccuracyGateError(EdgesegError):

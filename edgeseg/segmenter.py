@@ -12,14 +12,13 @@ import numpy as np
 
 from edgeseg.atomic import atomic_file
 from edgeseg.bundle import Bundle, ModelFile
-from edgeseg.bundle.manifest import GOLDEN_NAME
-from edgeseg.errors import GoldenMismatchError, InferenceError, UsageError
+from edgeseg.errors import InferenceError, UsageError
 from edgeseg.labels import LabelSet, Mask
-from edgeseg.metrics import agreement
 from edgeseg.overlay import draw_overlay
 from edgeseg.resize import Image, resize_image, resize_mask
 from edgeseg.runtimes import RUNTIMES, Runtime
 from edgeseg.runtimes.choice import choose_model, choose_threads
+from edgeseg.runtimes.golden import check_golden
 from edgeseg.runtimes.trial import try_model
 
 _JPEG_QUALITY = 92
@@ -129,6 +128,7 @@ def load(
         RuntimeUnavailableError: None of the bundle's runtimes is installed.
         MissingExtraError: The runtime asked for is not installed.
         UsageError: The bundle has no such runtime or precision, or ``threads`` is not positive.
+        EngineBuildError: TensorRT could not build an engine of the model on this device.
     """
     bundle = _opened(path, trusted_keys)
     factory, model = choose_model(bundle, runtime, precision)
@@ -225,17 +225,8 @@ class Segmenter:
         Raises:
             GoldenMismatchError: It is lower than the manifest allows.
         """
-        golden = self.bundle.golden()
-        expected = golden.masks[self.model.file]
-        lowest = min(agreement(self.predict(f), m) for f, m in zip(golden.frames, expected, strict=True))
-        if lowest < self.model.golden_min_agreement:
-            raise GoldenMismatchError(
-                self.bundle.path / self.model.file,
-                expected=f"≥ {self.model.golden_min_agreement:.4%} of pixels as in {GOLDEN_NAME}",
-                found=f"{lowest:.4%} with {self.runtime_name} {RUNTIMES[self.runtime_name].version()}",
-                next_step=f"Use {_verified_versions(self.bundle)}, or export the bundle again.",
-            )
-        return lowest
+        ran_with = f"{self.runtime_name} {RUNTIMES[self.runtime_name].version()}"
+        return check_golden(self.bundle, self.model, self.predict, ran_with)
 
     def close(self) -> None:
         """Release the model; calling twice is harmless."""
@@ -277,11 +268,6 @@ def _check_frame(frame: Image) -> None:
             found=str(list(frame.shape)),
             next_step="Check the camera.",
         )
-
-
-def _verified_versions(bundle: Bundle) -> str:
-    versions = bundle.manifest.runtime.verified_with
-    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "the runtime of the export"
 
 
 def _write_image(path: Path, image: Image, parameters: list[int]) -> None:

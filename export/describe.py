@@ -28,6 +28,7 @@ from edgeseg.bundle.manifest import (
 from edgeseg.export.artifacts import Artifact
 from edgeseg.export.candidates import Trial
 from edgeseg.export.converter import Signature
+from edgeseg.export.dla import DlaPlan, report_entry
 from edgeseg.export.golden import MIN_AGREEMENT
 from edgeseg.export.parity import MIN_FP32_AGREEMENT
 from edgeseg.export.plan import Plan, notes_of
@@ -102,8 +103,9 @@ def report_of(
     manifest: Manifest,
     chosen: Trial,
     trials: Sequence[Trial],
+    dla_plans: Mapping[str, DlaPlan],
 ) -> bytes:
-    """``report.json``: every score of every artifact beside Keras, the gate, and the conditions."""
+    """``report.json``: every score of every artifact beside Keras, the gate, the conditions, DLA plans."""
     labels = manifest.label_set()
     plan, artifacts, faults = chosen.candidate.plan, chosen.candidate.artifacts, chosen.faults
     calibration = manifest.calibration
@@ -134,6 +136,7 @@ def report_of(
         "calibration": calibration and calibration.model_dump(mode="json"),
         "lineage": manifest.lineage.model_dump(mode="json"),
         "notes": list(notes_of(plan, calibration and calibration.samples)),
+        **report_entry(dla_plans),
     }
     return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -157,11 +160,9 @@ def _verified_with(parities: Mapping[str, Parity]) -> dict[str, str]:
 def _build_state(name: str, plan: Plan) -> Build:
     if not plan.target.builds_engine:
         return Build(state="complete")
-    file, engine = f"model.{plan.precisions[0]}.onnx", shlex.quote(f"../{name}.engine")
+    command = shlex.join(["edgeseg", "build", f"{name}.edgeseg"])
     return Build(
         state="engine-not-built",
-        note="No TensorRT engine is in this bundle: engines are tied to GPU and TensorRT version. Build one "
-        f"on the device, in the bundle's folder: trtexec --onnx={file} --stronglyTyped "
-        f"--saveEngine={engine} (beside the bundle, because a bundle with a file that its manifest does not "
-        "name is refused).",
+        note="No TensorRT engine is in this bundle: engines are tied to GPU and TensorRT version. "
+        f"'{command}' builds it on the device and keeps it there; else the first run does.",
     )

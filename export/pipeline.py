@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,16 @@ from edgeseg.export.artifacts import Artifact, Conversion
 from edgeseg.export.candidates import Candidate, Trial, choose, formats_to_try, reason, timed
 from edgeseg.export.converter import Signature, signature_of
 from edgeseg.export.describe import Origin, manifest_of, report_of
+from edgeseg.export.dla import DlaPlan, dla_plan, markdown
 from edgeseg.export.golden import golden_archive, golden_frames
 from edgeseg.export.measure import compare_with_keras, loaded
 from edgeseg.export.parity import faults_of
-from edgeseg.export.plan import ExportOptions, Plan, notes_of, plan_of, rejected_path
+from edgeseg.export.plan import ExportOptions, Plan, dla_plan_path, notes_of, plan_of, rejected_path
 from edgeseg.export.progress import Stage, silent
 from edgeseg.export.selection import CalibrationSet, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
 from edgeseg.export.writer import write_bundle
+from edgeseg.runtimes.tensorrt.graph_check import refuse_known_bad
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ExportResult:
     """A bundle that was written: its folder, its manifest, the trial of every format, and notes.
 
     ``trials`` are more than one where the fastest was looked for; ``chosen`` is that of the bundle.
+    ``dla_plans`` are by file name; empty where none was asked for.
     """
 
     path: Path
@@ -37,6 +40,7 @@ class ExportResult:
     chosen: Trial
     trials: Sequence[Trial]
     notes: Sequence[str]
+    dla_plans: Mapping[str, DlaPlan]
 
 
 def export_model(
@@ -53,7 +57,7 @@ def export_model(
     Raises:
         UsageError: An option, the checkpoint's path, a missing package, or the place to write to.
         DataError: The checkpoint is damaged, or the dataset unreadable or of other classes.
-        ConversionError: A converter failed.
+        ConversionError: A converter failed, or gave a graph that TensorRT is known to refuse.
         AccuracyGateError: An artifact differs too much; no bundle is left, only ``NAME.rejected.json``.
     """
     plan = plan_of(options)
@@ -76,9 +80,10 @@ def export_model(
         golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters})
 
     plan, artifacts = chosen.candidate.plan, chosen.candidate.artifacts
+    dla_plans = {a.file: dla_plan(a.data) for a in artifacts} if options.dla else {}
     parities = _parities(chosen, source, options)
     manifest = manifest_of(destination.stem, plan, origin, artifacts, parities)
-    report = report_of(manifest, chosen, trials)
+    report = report_of(manifest, chosen, trials, dla_plans)
     _gate(destination, chosen, trials, report)
     members = {name: data for a in artifacts for name, data in a.members.items()}
     members |= {GOLDEN_NAME: golden, REPORT_NAME: report}
@@ -93,7 +98,9 @@ def export_model(
     ]
     if replaces:
         notes.append(f"The older bundle {destination} was replaced.")
-    return ExportResult(destination, manifest, chosen, trials, [note for note in notes if note])
+    if dla_plans:
+        write_text(dla_plan_path(destination), markdown(destination.stem, dla_plans))
+    return ExportResult(destination, manifest, chosen, trials, [note for note in notes if note], dla_plans)
 
 
 def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -> CalibrationSet | None:
@@ -117,6 +124,9 @@ def _candidates(
     for plan in plans:
         try:
             artifacts = conversion.artifacts(plan.format, plan.precisions)
+            if plan.target.builds_engine:
+                for artifact in artifacts:
+                    refuse_known_bad(artifact.file, artifact.data)
             draft = _in_memory(
                 destination, manifest_of(destination.stem, plan, origin, artifacts, {}), artifacts
             )

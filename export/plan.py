@@ -34,6 +34,7 @@ class ExportOptions:
         calibration_samples: Images of the run's training split that int8 is calibrated on.
         out: The folder for the bundle, or the bundle itself where it ends in ``.edgeseg``.
         name: The bundle's name; by default from model, target and precision. Not where ``out`` names it.
+        dla: Whether to say which layers would leave a Jetson's DLA.
         foreign: What is known of a model that edgeseg did not train.
     """
 
@@ -48,6 +49,7 @@ class ExportOptions:
     calibration_samples: int = defaults.CALIBRATION_SAMPLES
     out: Path = defaults.OUT
     name: str | None = None
+    dla: bool = False
     foreign: Foreign = field(default_factory=Foreign)
 
 
@@ -110,6 +112,13 @@ def plan_of(options: ExportOptions) -> Plan:
             found="both",
             next_step="Leave one of them out.",
         )
+    if options.dla and not target.has_dla:
+        raise UsageError(
+            "--dla",
+            expected="--target jetson, whose larger modules have a DLA",
+            found=f"--target {target.name}",
+            next_step="Leave --dla out, or export for jetson.",
+        )
     _check_count("--samples", options.samples)
     _check_count("--calibration-samples", options.calibration_samples)
     precisions = target.bundle_precisions(options.precision)
@@ -120,6 +129,11 @@ def plan_of(options: ExportOptions) -> Plan:
 def rejected_path(destination: Path) -> Path:
     """Where the report of an export that failed its gate goes: beside the bundle that was not written."""
     return destination.with_name(f"{destination.stem}.rejected.json")
+
+
+def dla_plan_path(destination: Path) -> Path:
+    """Where the page with the DLA plan goes: beside the bundle, which is a closed set of files."""
+    return destination.with_name(f"{destination.stem}.dla.md")
 
 
 def notes_of(plan: Plan, calibrated_on: int | None) -> list[str]:

@@ -46,7 +46,8 @@ class Target:
         formats: Formats it can be given, the usual one first.
         precisions: Precisions it gains from or can run, for people to choose from.
         default_precision: The precision where none is asked for.
-        builds_engine: Whether the device still has to build an engine from the file.
+        builds_engine: Whether the device still has to build a TensorRT engine from the file.
+        has_dla: Whether some of it has a DLA, for which a plan can be made.
         with_int8: Further precisions that an int8 bundle for this target carries after int8.
         machines: Where an export can measure which format is fastest, as ``platform.machine()`` names them;
             empty where the first format is always taken.
@@ -60,6 +61,7 @@ class Target:
     default_precision: Precision
     note: str
     builds_engine: bool = False
+    has_dla: bool = False
     with_int8: tuple[Precision, ...] = ()
     machines: tuple[str, ...] = ()
 
@@ -149,9 +151,10 @@ TARGETS: dict[str, Target] = {
             (_TENSORRT,),
             ("fp16", "int8"),
             "fp16",
-            "Parity and accuracy in this bundle were measured with ONNX Runtime on the exporting machine; "
-            "TensorRT computes the same files with other kernels.",
+            "Parity and accuracy in this bundle were measured on the exporting machine, by the runtime that "
+            "report.json names; the Jetson's TensorRT computes the same files with other kernels.",
             builds_engine=True,
+            has_dla=True,
             with_int8=("fp16",),
         ),
     )

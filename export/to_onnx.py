@@ -59,9 +59,30 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        half = onnx.shape_inference.infer_shapes(convert_float_to_float16(copy, keep_io_types=True))
+        converted = convert_float_to_float16(copy, keep_io_types=True)
+        _put_in_order(converted.graph)
+        half = onnx.shape_inference.infer_shapes(converted)
         onnx.checker.check_model(half, full_check=True)
         return half
+
+
+def _put_in_order(graph: onnx.GraphProto) -> None:
+    """Each node after those that it needs: the converter puts its casts around fp32 nodes at the end."""
+    known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
+    waiting, ordered = list(graph.node), []
+    while waiting:
+        late = []
+        for node in waiting:
+            if known.issuperset(node.input):
+                ordered.append(node)
+                known.update(node.output)
+            else:
+                late.append(node)
+        if len(late) == len(waiting):
+            raise ValueError(f"nodes that need each other: {', '.join(node.name for node in late)}")
+        waiting = late
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 def _logits_graph(model: keras.Model, signature: Signature) -> onnx.ModelProto:

@@ -126,7 +126,8 @@ def onnx_model(height: int, width: int, output: str = "mask", *, domain: str = "
     if output != "logits":
         nodes += [
             helper.make_node("ArgMax", ["logits"], ["index"], axis=3, keepdims=0),
-            helper.make_node("Cast", ["index"], ["mask"], to=TensorProto.UINT8),
+            helper.make_node("Cast", ["index"], ["index_float"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", ["index_float"], ["mask"], to=TensorProto.UINT8),
         ]
         outputs = {"mask": (TensorProto.UINT8, one_map)}
     if output == "mask+confidence":

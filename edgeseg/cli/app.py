@@ -13,6 +13,7 @@ from edgeseg.cli import (
     benchmark,
     benchmark_data,
     benchmark_training,
+    build,
     compare,
     data,
     data_preview,
@@ -56,6 +57,7 @@ app.command()(sign.sign)
 app.command()(keygen.keygen)
 app.command()(install.install)
 app.command()(rollback.rollback)
+app.command()(build.build)
 app.command()(import_weights.import_weights)
 app.command()(benchmark.benchmark)
 app.command("benchmark-training")(benchmark_training.benchmark_training)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle.manifest import Manifest, Parity
     from edgeseg.export.candidates import Trial
+    from edgeseg.export.pipeline import ExportResult
 
 
 def export(
@@ -66,6 +67,10 @@ def export(
     size: Annotated[
         str | None, typer.Option(help="Input size, HxW, where another package's model leaves it open.")
     ] = None,
+    dla: Annotated[
+        bool,
+        typer.Option("--dla", help="For jetson: say which layers would leave a DLA, and why."),
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Convert a model for its target, and prove on real images that nothing was lost."""
@@ -88,6 +93,7 @@ def export(
         calibration_samples=calibration_samples,
         out=out,
         name=name,
+        dla=dla,
         foreign=Foreign(pixel_scale, parse_size(size) if size else None),
     )
     result = export_model(checkpoint, data, options, progress_bar)
@@ -97,6 +103,7 @@ def export(
         _print(result.manifest)
         if len(result.trials) > 1:
             _print_trials(result.trials, result.chosen)
+    _print_dla(result)
     for note in [*result.notes, result.manifest.build.note]:
         if note:
             console.print(f"Note:    {note}", markup=False, soft_wrap=True)
@@ -152,6 +159,21 @@ def _print_trials(trials: Sequence[Trial], chosen: Trial) -> None:
         ("format", "MB", "same %", "drop", "median ms", ""),
         rows,
     )
+
+
+def _print_dla(result: ExportResult) -> None:
+    from edgeseg.cli.console import console, done
+    from edgeseg.export.dla import PROMISES_NOTHING
+    from edgeseg.export.plan import dla_plan_path
+
+    if not result.dla_plans:
+        return
+    for file, plan in result.dla_plans.items():
+        console.print(f"DLA:     {file}: {plan.summary()}", markup=False, soft_wrap=True)
+        for operation, count, change in plan.grouped():
+            console.print(f"         {count}× {operation}: {change}", markup=False, soft_wrap=True)
+    console.print(f"Note:    {PROMISES_NOTHING}", markup=False, soft_wrap=True)
+    done(dla_plan_path(result.path))
 
 
 def _worst_class(parity: Parity) -> str:

@@ -33,7 +33,13 @@ def info(
 
     runtimes = _runtimes()
     machine = {**_machine(), "bundles_it_can_run": _runnable_targets(runtimes)}
-    values = {**_choices(), "runtimes": runtimes, "packages": _packages(), "machine": machine}
+    values = {
+        **_choices(),
+        "runtimes": runtimes,
+        "packages": _packages(),
+        "machine": machine,
+        "readiness": _readiness(),
+    }
     if json:
         print_json(values)
     else:
@@ -59,7 +65,12 @@ def _runtimes() -> dict[str, Any]:
     from edgeseg.runtimes import RUNTIMES
 
     return {
-        name: {"version": runtime.version(), "formats": list(runtime.formats), "package": runtime.package}
+        name: {
+            "version": runtime.version(),
+            "formats": list(runtime.formats),
+            "package": runtime.package,
+            "remedy": runtime.remedy,
+        }
         for name, runtime in RUNTIMES.items()
     }
 
@@ -88,15 +99,28 @@ def _machine() -> dict[str, Any]:
 
     from edgeseg import __version__
     from edgeseg.runtimes.choice import choose_threads
+    from edgeseg.runtimes.machine import read_machine
+    from edgeseg.runtimes.readiness import describe
 
     return {
         "edgeseg": __version__,
+        "kind": describe(read_machine()),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "threads_by_default": choose_threads(),
         "cameras": sorted(_cameras()),
     }
+
+
+def _readiness() -> list[dict[str, Any]]:
+    """What running bundles here has and lacks, and the command that mends it."""
+    from dataclasses import asdict
+
+    from edgeseg.runtimes.machine import read_machine
+    from edgeseg.runtimes.readiness import findings
+
+    return [asdict(finding) for finding in findings(read_machine())]
 
 
 def _cameras() -> Iterable[str]:
@@ -121,7 +145,7 @@ def _print(values: dict[str, Any]) -> None:
         "Runtimes",
         ("runtime", "installed", "runs"),
         [
-            (name, _installed(r["version"], name), ", ".join(r["formats"]))
+            (name, r["version"] or f"no: {r['remedy']}", ", ".join(r["formats"]))
             for name, r in values["runtimes"].items()
         ],
     )
@@ -134,6 +158,14 @@ def _print(values: dict[str, Any]) -> None:
         "This machine",
         ("", "found"),
         [(name.replace("_", " "), _text(value)) for name, value in machine.items()],
+    )
+    print_table(
+        "To run bundles here",
+        ("", "found", "what mends it"),
+        [
+            (f["what"] + (" (needed)" if f["needed"] else ""), f["found"] or "no", f["remedy"])
+            for f in values["readiness"]
+        ],
     )
 
 

@@ -51,8 +51,12 @@ class RuntimeFactory(Protocol):
     formats: tuple[str, ...]
     package: str
 
+    @property
+    def remedy(self) -> str:
+        """Where the runtime cannot run here: the command, or what else to do, that mends it."""
+
     def version(self) -> str | None:
-        """The installed version, or ``None`` where the runtime is not installed."""
+        """The installed version, or ``None`` where the runtime is not installed or has no device."""
 
     def load(self, bundle: Bundle, model: ModelFile, threads: int) -> Runtime:
         """Load one model file of a checked bundle.
@@ -61,6 +65,7 @@ class RuntimeFactory(Protocol):
             MissingExtraError: The runtime is not installed.
             UnsafeModelError: The file refers to data or code outside itself.
             BundleError: The file cannot be loaded, or its inputs and outputs are not the manifest's.
+            EngineBuildError: What the device has to build from the file first could not be built.
         """
 
 

@@ -37,12 +37,17 @@ def choose_model(
         if factory.version() is not None:
             return factory, model
     if runtime is not None:
-        raise MissingExtraError.of(f"runtime {runtime!r}", RUNTIMES[runtime].package, runtime)
+        raise MissingExtraError(
+            f"runtime {runtime!r}",
+            expected=f"{RUNTIMES[runtime].package!r}, able to run here",
+            found="it cannot",
+            next_step=f"Mend it with: {RUNTIMES[runtime].remedy}",
+        )
     raise RuntimeUnavailableError(
         bundle.path,
         expected=f"one of the runtimes {', '.join(bundle.manifest.runtime.names)} to be installed",
         found="none of them",
-        next_step="Install one: " + " or ".join(f"pip install 'edgeseg[{f.name}]'" for f, _ in candidates),
+        next_step="Mend one: " + " or ".join(factory.remedy for factory, _ in candidates),
     )
 
 

@@ -22,6 +22,7 @@ class LiteRT:
     name = "litert"
     formats: tuple[str, ...] = ("tflite",)
     package = "ai-edge-litert"
+    remedy = "pip install 'edgeseg[litert]'"
 
     def version(self) -> str | None:
         return installed_version(self.package)

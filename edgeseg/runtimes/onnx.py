@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.errors import BundleError, MissingExtraError, UnsafeModelError
 from edgeseg.runtimes.base import LoadedModel, Port, installed_version
-from edgeseg.runtimes.onnx_wire import has_external_data
+from edgeseg.runtimes.onnx_source import refuse_external_data
 
 _ERRORS_ONLY = 3
 
@@ -21,6 +21,7 @@ class OnnxRuntime:
     name = "onnx"
     formats: tuple[str, ...] = ("onnx",)
     package = "onnxruntime"
+    remedy = "pip install 'edgeseg[onnx]'"
 
     def version(self) -> str | None:
         return installed_version(self.package, "onnxruntime-gpu", "onnxruntime-openvino")
@@ -31,7 +32,7 @@ class OnnxRuntime:
         except ImportError as error:
             raise MissingExtraError.of("runtime 'onnx'", self.package, "onnx") from error
         source, data = str(bundle.path / model.file), bundle.model_bytes(model)
-        _refuse_external_data(source, data)
+        refuse_external_data(source, data)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -65,25 +66,6 @@ class OnnxModel(LoadedModel):
     def close(self) -> None:
         super().close()
         self._session = None
-
-
-def _refuse_external_data(source: str, data: bytes) -> None:
-    try:
-        external = has_external_data(data)
-    except ValueError as error:
-        raise BundleError(
-            source,
-            expected="an ONNX model",
-            found=f"damaged bytes ({error})",
-            next_step="Export the bundle again.",
-        ) from error
-    if external:
-        raise UnsafeModelError(
-            source,
-            expected="a model that holds all of its data",
-            found="tensors whose data is in another file",
-            next_step="Do not run it; export the model again with edgeseg export.",
-        )
 
 
 def _not_loaded(source: str, found: str) -> BundleError:

@@ -28,6 +28,8 @@ from edgeseg.errors import BundleError, EdgesegError, TrialCrashedError, TrialEr
 from edgeseg.runtimes.base import RuntimeFactory
 
 _SECONDS = 60
+# The first load of a model builds its engine, which takes minutes on a small board.
+_SECONDS_OF_BUILDS = {"tensorrt": 3600}
 _MEMORY = 2 << 30
 _MEMORY_PER_MODEL_BYTE = 16
 _MEMORY_PER_PIXEL = 4096
@@ -63,7 +65,8 @@ def limits_for(factory: RuntimeFactory, bundle: Bundle, model: ModelFile, thread
     )
     if hasattr(os, "sysconf"):
         memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return Limits(_SECONDS, _SECONDS, None if factory.name in _UNLIMITED_ADDRESSES else memory)
+    seconds = _SECONDS_OF_BUILDS.get(factory.name, _SECONDS)
+    return Limits(seconds, seconds, None if factory.name in _UNLIMITED_ADDRESSES else memory)
 
 
 def try_model(
@@ -109,7 +112,7 @@ def main() -> None:
 
 def _members_for(bundle: Bundle, model: ModelFile) -> dict[str, bytes]:
     """All but the other models: a runtime may need more than one file, or the golden frames."""
-    others = {other.file for other in bundle.manifest.models} - {model.file}
+    others = {name for other in bundle.manifest.models for name in other.members} - {*model.members}
     return {name: data for name, data in bundle.members.items() if name not in others}
 
 

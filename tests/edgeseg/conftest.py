@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_tensorrt import Rig
 from toys import model_for, onnx_model, read_frames, tflite_model, write_bundle, write_video
 
 MakeBundle = Callable[..., Path]
@@ -77,3 +78,10 @@ def video(make_video: Callable[..., Path]) -> Path:
 def read_video() -> Callable[[Path], tuple[list[np.ndarray], float]]:
     """``read_video(path)``: all frames RGB as OpenCV gives them, and the frame rate."""
     return read_frames
+
+
+@pytest.fixture
+def rig(tmp_path: Path, make_bundle: MakeBundle) -> Rig:
+    """A device with a fake TensorRT, and a bundle for it."""
+    names = {"names": ("tensorrt", "onnx"), "verified_with": {}}
+    return Rig(tmp_path, make_bundle(runtime=names))

@@ -290,7 +290,7 @@ def test_the_precision_asked_for_is_the_one_that_runs(make_bundle: Any) -> None:
 
 def test_unknown_and_unfit_runtimes(bundle: Path) -> None:
     opened = Bundle.open(bundle)
-    with pytest.raises(UnknownNameError, match="litert, onnx"):
+    with pytest.raises(UnknownNameError, match="litert, onnx, tensorrt"):
         choose_model(opened, runtime="coreml")
     with pytest.raises(UsageError, match="litert"):
         choose_model(opened, runtime="litert")
@@ -337,4 +337,6 @@ def test_default_threads_stay_within_the_machine() -> None:
 def test_the_dict_and_the_objects_agree() -> None:
     for name, factory in RUNTIMES.items():
         assert factory.name == name
-        assert factory.version()
+        assert factory.remedy
+    assert RUNTIMES["litert"].version()
+    assert RUNTIMES["onnx"].version()

@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 
 from edgeseg.errors import ConversionError
 from edgeseg.export.quantise import RECIPES, quantise_qdq
-from edgeseg.export.to_onnx import convert_onnx, to_half
+from edgeseg.export.to_onnx import convert_onnx
 
 
 @pytest.fixture(scope="module")
@@ -77,23 +77,3 @@ def _without_nodes() -> onnx.ModelProto:
     image = onnx.helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 4, 4, 3])
     graph = onnx.helper.make_graph([], "empty", [image], [image])
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
-
-
-class TestTensorRT:
-    """NVIDIA's own parser and builder; they need no GPU. Not Jetson's TensorRT, but of its kind."""
-
-    @pytest.fixture
-    def trt(self):
-        return pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx to run NVIDIA's parser")
-
-    @pytest.mark.parametrize("output", ["mask", "logits", "mask+confidence"])
-    @pytest.mark.parametrize("precision", ["fp16", "int8"])
-    def test_it_parses_and_builds(self, trt, model, frames, output, precision) -> None:
-        graph = convert_onnx(model, output)
-        graph = to_half(graph) if precision == "fp16" else quantise_qdq(graph, RECIPES["tensorrt"], frames)
-        builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
-        parsed = parser.parse(graph.SerializeToString())
-        assert parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]
-        assert builder.build_serialized_network(network, builder.create_builder_config()) is not None

@@ -43,6 +43,16 @@ def test_fp16_gives_nearly_keras_masks_in_float16(graph, frames, expected) -> No
     assert any(w.data_type == TensorProto.FLOAT for w in graph.graph.initializer), "the original was changed"
 
 
+def test_fp16_with_operations_that_stay_in_fp32_is_in_order(frames) -> None:
+    image = keras.Input((64, 96, 3), dtype="uint8")
+    x = keras.layers.Conv2D(5, 1)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.ops.log(keras.ops.maximum(keras.ops.softmax(x), 1e-3)))
+    half = to_half(convert_onnx(model, "mask"))
+    assert "Max" in operators(half)
+    expected = model.predict(frames[:2], verbose=0).argmax(-1)
+    assert np.mean(run(half, frames[:2])["mask"] == expected) >= 0.99
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize(
     ("output", "names", "kind", "shape"),

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.atomic import atomic_folder
+from edgeseg.cache_folder import cache_folder
 from edgeseg.errors import CacheError, UsageError
 from edgeseg.labels import LabelSet
 from edgeseg.resize import resize_image, resize_mask
@@ -91,7 +92,7 @@ def prepare(
         split: One of its splits.
         height: Pixels, as is ``width``.
         width: See ``height``.
-        cache_dir: Where caches are kept; by default ``$EDGESEG_CACHE``, or else ``~/.cache/edgeseg``.
+        cache_dir: Where caches are kept; by default :func:`edgeseg.cache_folder.cache_folder`.
         workers: Processes that decode; by default as many as pay off.
         on_progress: Called with (finished, total); not called when the cache is there already.
 
@@ -105,7 +106,7 @@ def prepare(
     _require_positive(height, width)
     items = dataset.items(split)
     fingerprint = dataset.fingerprint(split)
-    root = default_cache_dir() if cache_dir is None else cache_dir
+    root = cache_folder() if cache_dir is None else cache_dir
     name = re.sub(r"[^\w-]", "_", f"{dataset.name}-{split}-{height}x{width}")
     folder = root / f"{name}-{_key(items, fingerprint, height, width)}"
     if not folder.exists():
@@ -115,11 +116,6 @@ def prepare(
             _build(dataset, split, fingerprint, target, workers, on_progress)
     # A name or colour may have changed since the split was decoded; its masks hold class ids, not raw ones.
     return replace(open_cached(folder), labels=replace(dataset.labels, raw_ids={}, raw_colors={}))
-
-
-def default_cache_dir() -> Path:
-    """``$EDGESEG_CACHE``, or else ``~/.cache/edgeseg``."""
-    return Path(os.environ.get("EDGESEG_CACHE") or "~/.cache/edgeseg").expanduser()
 
 
 def open_cached(folder: Path) -> CachedSplit:

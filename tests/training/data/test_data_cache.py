@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeseg.cache_folder import cache_folder
 from edgeseg.errors import CacheError, DataError, LabelError, UsageError
 from edgeseg.training.data import Dataset, cache, open_dataset, prepare
 from edgeseg.training.data.cache import open_cached
@@ -245,7 +246,10 @@ def test_the_default_place_follows_the_environment(
     assert prepare(dataset, "val", 8, 8).path.parent == tmp_path / "mine"
     monkeypatch.delenv("EDGESEG_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.default_cache_dir() == tmp_path / ".cache" / "edgeseg"
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == tmp_path / ".cache" / "edgeseg"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "edgeseg"
 
 
 def test_synthetic_scenes_are_cached_as_they_are_drawn(tmp_path: Path) -> None:
