@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
 from edgeseg.bundle.manifest import (
@@ -28,10 +28,14 @@ from edgeseg.bundle.manifest import (
 from edgeseg.export.artifacts import Artifact
 from edgeseg.export.converter import Signature
 from edgeseg.export.golden import MIN_AGREEMENT
-from edgeseg.export.parity import MIN_FP32_AGREEMENT, Comparison
+from edgeseg.export.parity import MIN_FP32_AGREEMENT
 from edgeseg.export.plan import Plan, notes_of
 from edgeseg.labels import LabelSet
 from edgeseg.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from edgeseg.export.draft import Tried
+    from edgeseg.export.ladder import Climb
 
 _TOOLS = (
     "ai-edge-litert", "keras", "numpy", "onnx", "onnxruntime", "onnxslim", "opencv-python-headless",
@@ -99,12 +103,11 @@ def manifest_of(
 def report_of(
     manifest: Manifest,
     plan: Plan,
-    artifacts: Sequence[Artifact],
-    comparisons: Mapping[str, Comparison],
+    files: Sequence[Tried],
     faults: Mapping[str, Sequence[str]],
+    climb: Climb | None,
 ) -> bytes:
-    """``report.json``: every score of every artifact beside Keras, the gate, and the conditions."""
-    labels = manifest.label_set()
+    """``report.json``: every score of every file beside Keras, the gate, the way to int8, the conditions."""
     calibration = manifest.calibration
     values: dict[str, Any] = {
         "name": manifest.name,
@@ -115,23 +118,25 @@ def report_of(
         "gate": {
             "passed": not any(faults.values()),
             "max_drop_points": plan.options.max_drop_points,
+            "max_class_drop_points": plan.options.max_class_drop_points,
             "min_fp32_agreement": MIN_FP32_AGREEMENT,
             "faults": {file: list(found) for file, found in faults.items() if found},
         },
         "models": {
-            artifact.file: {
-                "precision": artifact.precision,
-                "size": len(artifact.data),
-                "sha256": hashlib.sha256(artifact.data).hexdigest(),
-                "runtime": next(m.parity.runtime for m in manifest.models if m.file == artifact.file),
-                **comparisons[artifact.file].to_dict(labels),
+            tried.artifact.file: {
+                "precision": tried.artifact.precision,
+                "size": len(tried.artifact.data),
+                "sha256": hashlib.sha256(tried.artifact.data).hexdigest(),
+                "runtime": tried.runtime,
+                **tried.comparison.to_dict(),
             }
-            for artifact in artifacts
+            for tried in files
         },
+        "quantisation": climb and climb.to_dict(),
         "runtime_versions": manifest.runtime.verified_with,
         "calibration": calibration and calibration.model_dump(mode="json"),
         "lineage": manifest.lineage.model_dump(mode="json"),
-        "notes": list(notes_of(plan, calibration and calibration.samples)),
+        "notes": list(notes_of(plan, calibration)),
     }
     return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 

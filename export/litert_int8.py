@@ -1,6 +1,6 @@
-"""LiteRT in int8: one conversion and one calibration, from which files of any settings are made in a moment.
+"""LiteRT in int8: one conversion and one calibration, from which files of any settings are made.
 
-The converter is asked for the calibrated float model alone; its ranges can then be replaced and layers left out,
+The converter is asked for the calibrated float model alone; its ranges are then replaced and layers left out,
 before the same quantiser runs that the converter would have run.
 """
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.atomic import write_text
 from edgeseg.bundle import Bundle, Manifest
-from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME, Parity
+from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME
 from edgeseg.errors import AccuracyGateError
-from edgeseg.export.artifacts import Artifact, make_artifacts
+from edgeseg.export.artifacts import Artifact, Converter
 from edgeseg.export.converter import Signature, require_installed, signature_of
-from edgeseg.export.describe import Origin, manifest_of, report_of
+from edgeseg.export.describe import Origin, report_of
+from edgeseg.export.draft import Draft, Tried
 from edgeseg.export.golden import golden_archive, golden_frames
-from edgeseg.export.measure import compare_with_keras, loaded
+from edgeseg.export.ladder import Climb, Ladder, OnAttempt, tell_nobody
+from edgeseg.export.measure import keras_reference, loaded
 from edgeseg.export.parity import Comparison, faults_of
 from edgeseg.export.plan import ExportOptions, Plan, notes_of, plan_of, rejected_path
 from edgeseg.export.progress import Stage, silent
-from edgeseg.export.selection import CalibrationSet, calibration_set, refuse_overlap
+from edgeseg.export.selection import CalibrationSet, calibration_items, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
 from edgeseg.export.writer import write_bundle
 
@@ -34,7 +37,11 @@ class ExportResult:
 
 
 def export_model(
-    checkpoint: Path, data: str | None, options: ExportOptions, stage: Stage = silent
+    checkpoint: Path,
+    data: str | None,
+    options: ExportOptions,
+    stage: Stage = silent,
+    on_attempt: OnAttempt = tell_nobody,
 ) -> ExportResult:
     """Export a ``.keras`` file to a bundle, and prove that the bundle does what the model does.
 
@@ -43,6 +50,7 @@ def export_model(
         data: The dataset that calibrates and measures; by default the one the model was trained on.
         options: What to export.
         stage: Told about each long step.
+        on_attempt: Told about each way to int8 that was tried.
 
     Raises:
         UsageError: An option, the checkpoint's path, a missing package, or the place to write to.
@@ -57,64 +65,61 @@ def export_model(
     replaces = destination.exists()
     signature = signature_of(source.model, plan.output)
     calibration = _calibrate(plan, source, signature, stage)
-    frames = calibration.frames if calibration else None
-    artifacts = make_artifacts(source.model, plan.format, plan.precisions, plan.output, frames, stage)
     described = calibration.described if calibration else None
-    origin = Origin(source.lineage, source.labels, signature, described)
-    draft = manifest_of(destination.stem, plan, origin, artifacts, {})
-    measured = _measure(_in_memory(destination, draft, artifacts), source, options, stage)
-
-    manifest = manifest_of(destination.stem, plan, origin, artifacts, measured.parities)
-    faults = {
-        a.file: faults_of(measured.comparisons[a.file], a.precision, options.max_drop_points)
-        for a in artifacts
-    }
-    report = report_of(manifest, plan, artifacts, measured.comparisons, faults)
-    _gate(destination, faults, report)
-    members = {a.file: a.data for a in artifacts} | {GOLDEN_NAME: measured.golden, REPORT_NAME: report}
-    with stage("Writing and testing the bundle") as advance:
-        manifest = write_bundle(destination, manifest, members, _self_test)
-        advance(1, 1)
-    notes = notes_of(plan, described.samples if described else None)
+    draft = Draft(destination, plan, Origin(source.lineage, source.labels, signature, described))
+    reference = keras_reference(source, options.samples, stage)
+    converter = Converter(source.model, plan.format, plan.output, stage)
+    climb = None
+    if calibration:
+        climb = Ladder(converter, draft, reference, calibration.frames, stage, on_attempt).climb()
+    files = [
+        climb.chosen.file
+        if climb and precision == "int8"
+        else draft.tried(converter.in_float(precision), reference, stage)
+        for precision in plan.precisions
+    ]
+    manifest = _write(draft, source, files, climb, stage)
+    notes = notes_of(plan, described)
     if replaces:
         notes.append(f"The older bundle {destination} was replaced.")
-    return ExportResult(destination, manifest, measured.comparisons, notes)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    comparisons: Mapping[str, Comparison]
-    parities: Mapping[str, Parity]
-    golden: bytes
+    return ExportResult(destination, manifest, {f.artifact.file: f.comparison for f in files}, notes)
 
 
 def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -> CalibrationSet | None:
     if "int8" not in plan.precisions:
         return None
-    split, count = source.train_split, plan.options.calibration_samples
-    refuse_overlap(source.dataset, (split, count), (source.measured_on.split, plan.options.samples))
+    split = source.train_split
+    items = calibration_items(source.dataset, split, plan.options.calibration_samples)
+    refuse_overlap(source.dataset, (split, items), (source.measured_on.split, plan.options.samples))
     with stage("Reading calibration images") as advance:
-        return calibration_set(source.dataset, split, count, signature.height, signature.width, advance)
+        return calibration_set(source.dataset, split, items, signature.height, signature.width, advance)
 
 
-def _in_memory(destination: Path, draft: Manifest, artifacts: Sequence[Artifact]) -> Bundle:
-    """The bundle as it will be, for the runtimes; it is not on the disk before it has passed."""
-    return Bundle(destination, draft, draft.label_set(), {a.file: a.data for a in artifacts})
+def _write(
+    draft: Draft, source: Source, files: Sequence[Tried], climb: Climb | None, stage: Stage
+) -> Manifest:
+    """Judge the files, and write the bundle where all of them keep the budget."""
+    plan, destination, budget = draft.plan, draft.destination, draft.plan.options.budget
+    parities = {f.artifact.file: f.comparison.parity(f.runtime, budget, source.measured_on) for f in files}
+    artifacts = [f.artifact for f in files]
+    manifest = draft.manifest(artifacts, parities)
+    faults = {f.artifact.file: faults_of(f.comparison, f.artifact.precision, budget) for f in files}
+    report = report_of(manifest, plan, files, faults, climb)
+    _gate(destination, faults, report)
+    members = {a.file: a.data for a in artifacts}
+    members |= {GOLDEN_NAME: _golden(draft, source, artifacts), REPORT_NAME: report}
+    with stage("Writing and testing the bundle") as advance:
+        written = write_bundle(destination, manifest, members, _self_test)
+        advance(1, 1)
+    return written
 
 
-def _measure(draft: Bundle, source: Source, options: ExportOptions, stage: Stage) -> _Measured:
-    spec = draft.manifest.input
-    with loaded(draft, self_test=False) as segmenters:
-        comparisons = compare_with_keras(source, segmenters, options.samples, stage)
-        parities = {
-            file: comparison.parity(
-                source.labels, segmenters[file].runtime_name, options.max_drop_points, source.measured_on
-            )
-            for file, comparison in comparisons.items()
-        }
-        frames = golden_frames(source.dataset, source.measured_on.split, spec.height, spec.width)
-        golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters.values()})
-    return _Measured(comparisons, parities, golden)
+def _golden(draft: Draft, source: Source, artifacts: Sequence[Artifact]) -> bytes:
+    spec = draft.origin.signature
+    frames = golden_frames(source.dataset, source.measured_on.split, spec.height, spec.width)
+    with ExitStack() as stack:
+        opened = {a.precision: stack.enter_context(draft.opened(a)).predict for a in artifacts}
+        return golden_archive(frames, opened)
 
 
 def _gate(destination: Path, faults: Mapping[str, Sequence[str]], report: bytes) -> None:
@@ -128,8 +133,9 @@ def _gate(destination: Path, faults: Mapping[str, Sequence[str]], report: bytes)
         destination,
         expected="an artifact that is as good as its Keras model, within the budget",
         found=found,
-        next_step=f"No bundle was written; {rejected} holds all figures, per class too. For int8, try more "
-        "and more varied --calibration-samples, or --precision fp16; or allow more with --max-drop.",
+        next_step=f"No bundle was written; {rejected} holds all figures, and all that was tried. For int8, "
+        "try more and more varied --calibration-samples, or --precision fp16; or allow more with --max-drop "
+        "and --max-class-drop.",
     )
 
 

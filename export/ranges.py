@@ -1,7 +1,7 @@
 """The range of values that an int8 tensor spans, from what was seen of it on calibration frames.
 
-A range that holds the largest value ever seen spends most of its 256 steps on outliers; one that is too tight clips what
-matters. Which is better differs between models, so all are there and the ladder measures.
+A range that holds the largest value ever seen may spend most of its 256 steps on outliers; one that is too
+tight clips what matters. Which is better differs between models, so all are there and the ladder measures.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def percentile(seen: Seen) -> Range:
 
 
 def mse(seen: Seen) -> Range:
-    """The share of the whole range that loses least, in the mean of squares, when it is cut into 256 steps."""
+    """The share of the whole range that loses least, in the mean of squares, when it is cut into steps."""
     values = seen.values()
     errors = [_squared_error(values, _shrunk(seen, shrink)) for shrink in _SHRINKS]
     return _shrunk(seen, float(_SHRINKS[int(np.argmin(errors))]))

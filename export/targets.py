@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edgeseg.bundle.manifest import Precision
 from edgeseg.errors import UnknownNameError, UsageError
@@ -21,7 +22,7 @@ class Format:
     """
 
     name: str
-    suffix: str
+    suffix: Literal["tflite", "onnx"]
     runtimes: tuple[str, ...]
     packages: tuple[str, ...]
     qdq: str = ""

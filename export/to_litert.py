@@ -18,7 +18,9 @@ ADVICE = "Try --format onnx, or another precision; --debug shows all that the co
 
 
 def convert_litert(model: keras.Model, output: Output, precision: FloatPrecision) -> bytes:
-    """Convert a model to a ``.tflite`` file of static batch 1 that computes in float, pixels and ids ``uint8``.
+    """Convert a model to a ``.tflite`` file of static batch 1 that computes in float.
+
+    Pixels and class ids are ``uint8``.
 
     fp16 keeps weights as float16. int8 is made by :mod:`edgeseg.export.litert_int8`.
 

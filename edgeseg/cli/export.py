@@ -12,6 +12,7 @@ from edgeseg.export import defaults
 
 if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Manifest, Parity
+    from edgeseg.export.ladder import Attempt
 
 
 def export(
@@ -43,6 +44,9 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="Points of mIoU that the model may lose; over it, exit 5 and no bundle.")
     ] = defaults.MAX_DROP_POINTS,
+    max_class_drop: Annotated[
+        float, typer.Option(help="Points of IoU that any class may lose, likewise.")
+    ] = defaults.MAX_CLASS_DROP_POINTS,
     out: Annotated[
         Path, typer.Option(help="Folder for the bundle, or the bundle itself (NAME.edgeseg).")
     ] = defaults.OUT,
@@ -70,6 +74,7 @@ def export(
         precision=precision,
         output=output,
         max_drop_points=max_drop,
+        max_class_drop_points=max_class_drop,
         split=split,
         samples=samples,
         calibration_samples=calibration_samples,
@@ -77,7 +82,12 @@ def export(
         name=name,
         foreign=Foreign(pixel_scale, parse_size(size) if size else None),
     )
-    result = export_model(checkpoint, data, options, progress_bar)
+    attempts: list[Attempt] = []
+    try:
+        result = export_model(checkpoint, data, options, progress_bar, attempts.append)
+    finally:
+        if not json_:
+            _print_attempts(attempts)
     if json_:
         print_json(result.manifest.model_dump(mode="json"))
     else:
@@ -111,6 +121,32 @@ def _print(manifest: Manifest) -> None:
     print_table(
         f"{manifest.name}: {manifest.models[0].parity.samples} samples through {versions}, beside Keras",
         ("file", "MB", "same %", "Keras", "mIoU", "drop", "most lost"),
+        rows,
+    )
+
+
+def _print_attempts(attempts: list[Attempt]) -> None:
+    """What was tried to bring the model to int8, where the first way was not enough."""
+    from edgeseg.cli.console import print_table
+
+    if len(attempts) < 2:
+        return
+    rows = [
+        (
+            attempt.rung,
+            attempt.settings.ranges,
+            "yes" if attempt.equalised else "no",
+            str(len(attempt.settings.float_layers)),
+            f"{len(attempt.file.artifact.data) / 1e6:.2f}",
+            f"{attempt.drop_points:+.2f}",
+            "{} {:+.2f}".format(*attempt.worst_class),
+            "over the budget" if attempt.faults else "kept",
+        )
+        for attempt in attempts
+    ]
+    print_table(
+        "Ways to int8 that were tried",
+        ("", "ranges", "equalised", "layers in float", "MB", "drop", "most lost", "budget"),
         rows,
     )
 

@@ -115,7 +115,7 @@ class TestTheRunsOwnSplits:
         return save(model, tmp_path / "best.keras", dataset.labels, recipe)
 
     def test_it_calibrates_and_measures_on_them(self, recipe_checkpoint, tmp_path) -> None:
-        options = ExportOptions(precision="int8", max_drop_points=10, out=tmp_path)
+        options = ExportOptions(precision="int8", max_drop_points=10, max_class_drop_points=100, out=tmp_path)
         manifest = export_model(recipe_checkpoint, None, options).manifest
         assert (manifest.calibration.split, manifest.calibration.samples) == ("fit", 16)
         assert (manifest.models[0].parity.split, manifest.models[0].parity.samples) == ("dev", 8)
@@ -181,7 +181,7 @@ class TestTheGate:
     @pytest.fixture
     def faulty(self, monkeypatch) -> None:
         """A converter that swaps red and blue, as a wrong colour order does: only parity can find it."""
-        make = pipeline.make_artifacts
+        make = pipeline.Converter
 
         def swapped(model, *args):
             image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
@@ -189,7 +189,7 @@ class TestTheGate:
             inverted = keras.layers.Lambda(lambda x: 255 - x, output_shape=model.input_shape[1:])(bgr)
             return make(keras.Model(image, model(inverted)), *args)
 
-        monkeypatch.setattr(pipeline, "make_artifacts", swapped)
+        monkeypatch.setattr(pipeline, "Converter", swapped)
 
     def test_a_faulty_artifact_leaves_no_bundle_and_a_report(self, faulty, checkpoint, tmp_path) -> None:
         options = ExportOptions(target="x86", precision="fp16", out=tmp_path)
@@ -213,7 +213,9 @@ class TestTheGate:
 
     def test_fp32_has_no_budget_for_disagreement(self, faulty, checkpoint, tmp_path) -> None:
         with pytest.raises(AccuracyGateError, match="of pixels are as in Keras"):
-            export_model(checkpoint, None, ExportOptions(max_drop_points=100, out=tmp_path))
+            export_model(
+                checkpoint, None, ExportOptions(max_drop_points=100, max_class_drop_points=100, out=tmp_path)
+            )
 
     def test_a_later_success_removes_the_old_report(self, checkpoint, tmp_path) -> None:
         rejected = tmp_path / "small-x86-fp32.rejected.json"

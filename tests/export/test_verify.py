@@ -95,7 +95,9 @@ def test_fewer_samples_than_the_exports_are_measured_but_not_judged(exported, da
 
 
 def test_by_default_the_samples_of_the_export_are_measured(checkpoint, data_spec, tmp_path) -> None:
-    options = ExportOptions(split="train", samples=5, max_drop_points=10, out=tmp_path)
+    options = ExportOptions(
+        split="train", samples=5, max_drop_points=10, max_class_drop_points=100, out=tmp_path
+    )
     bundle = export_model(checkpoint, None, options).path
     (same,) = [c for c in verify(bundle, data=data_spec) if c.name == "accuracy"]
     assert (same.state, "5 samples" in same.seen) == ("passed", True)
