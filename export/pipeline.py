@@ -16,6 +16,7 @@ from edgeseg.export.converter import Signature, require_installed, signature_of
 from edgeseg.export.describe import Origin, report_of
 from edgeseg.export.draft import Draft, Tried
 from edgeseg.export.golden import golden_archive, golden_frames
+from edgeseg.export.int8_page import write_page
 from edgeseg.export.ladder import Climb, Ladder, OnAttempt, tell_nobody
 from edgeseg.export.measure import keras_reference, loaded
 from edgeseg.export.parity import Comparison, faults_of
@@ -105,6 +106,8 @@ def _write(
     manifest = draft.manifest(artifacts, parities)
     faults = {f.artifact.file: faults_of(f.comparison, f.artifact.precision, budget) for f in files}
     report = report_of(manifest, plan, files, faults, climb)
+    if climb and draft.origin.calibration:
+        write_page(destination, climb, budget, draft.origin.calibration)
     _gate(destination, faults, report)
     members = {a.file: a.data for a in artifacts}
     members |= {GOLDEN_NAME: _golden(draft, source, artifacts), REPORT_NAME: report}
