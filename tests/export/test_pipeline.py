@@ -303,5 +303,6 @@ def test_every_long_step_is_told(checkpoint, tmp_path) -> None:
 
     export_model(checkpoint, None, ExportOptions(target="jetson", precision="int8", out=tmp_path), stage)
     assert all(finished == total for finished, total in told.values())
-    assert told["Quantising to ONNX int8"] == (24, 24)
-    assert told["Comparing with Keras on val"] == (6, 6)
+    assert told["Calibrating ONNX int8"] == (24, 24)
+    assert told["Running Keras on val"] == (6, 6)
+    assert told["Comparing model.int8.onnx with Keras"] == (6, 6)

@@ -121,11 +121,11 @@ def test_the_budget_can_be_tightened(exported, checkpoint, monkeypatch) -> None:
     from edgeseg.export import verify as module
 
     monkeypatch.setattr(
-        module, "faults_of", lambda comparison, precision, points: [f"budget {points}"] if points < 1 else []
+        module, "faults_of", lambda comparison, precision, budget: [f"{budget}"] if budget.drop < 1 else []
     )
     bundle = exported("x86", "fp16").path
     verify(bundle, against=checkpoint)
-    with pytest.raises(AccuracyGateError, match=r"budget 0\.25"):
+    with pytest.raises(AccuracyGateError, match=r"Budget\(drop=0\.25, class_drop=None\)"):
         verify(bundle, against=checkpoint, max_drop_points=0.25)
 
 
