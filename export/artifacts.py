@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bundle.manifest import FileFormat, Output, Precision
+from edgeseg.export.int8 import Int8File, Quantiser
+from edgeseg.export.litert_int8 import LiteRTQuantiser
 from edgeseg.export.progress import Stage, silent
-from edgeseg.export.quantise import RECIPES, quantise_qdq
+from edgeseg.export.quantise import RECIPES, OnnxQuantiser
 from edgeseg.export.targets import Format
 from edgeseg.export.to_litert import convert_litert
 from edgeseg.export.to_onnx import convert_onnx, to_half
-from edgeseg.export.to_openvino import convert_openvino
+from edgeseg.export.to_openvino import OpenVINOQuantiser, convert_openvino
 
 if TYPE_CHECKING:
     import keras
@@ -56,50 +58,63 @@ class Conversion:
     Args:
         model: The Keras model, ``uint8 [N, H, W, 3]`` to logits.
         output: What the graphs give.
-        calibration: Real frames ``uint8 [N, H, W, 3]``; needed for int8 alone.
         stage: Told about each conversion.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        output: Output,
-        calibration: npt.NDArray[np.uint8] | None,
-        stage: Stage = silent,
-    ) -> None:
-        self._model = model
-        self._output = output
-        self._calibration = calibration
-        self._stage = stage
+    def __init__(self, model: keras.Model, output: Output, stage: Stage = silent) -> None:
+        self._model, self._output, self._stage = model, output, stage
 
-    def artifacts(self, kind: Format, precisions: Sequence[Precision]) -> tuple[Artifact, ...]:
-        """The model's files of one format, one for each of the precisions, in their order.
+    def in_float(self, kind: Format, precision: Precision) -> Artifact:
+        """The file of one format that computes in float.
 
         Raises:
-            ConversionError: A converter failed.
+            ConversionError: The converter failed.
         """
         make = {"tflite": self._tflite, "onnx": self._onnx, "openvino": self._openvino}[kind.stored]
-        return tuple(make(precision, kind) for precision in precisions)
+        return make(precision)
 
-    def _tflite(self, precision: Precision, _kind: Format) -> Artifact:
+    def in_int8(self, kind: Format, made: Int8File) -> Artifact:
+        """The file that the quantiser of a format made."""
+        suffix = {"tflite": "tflite", "onnx": "onnx", "openvino": "xml"}[kind.stored]
+        return Artifact(f"model.int8.{suffix}", kind.stored, "int8", made.data, made.weights)
+
+    def quantiser(self, kind: Format, frames: npt.NDArray[np.uint8], *, equalise: bool) -> Quantiser:
+        """What makes int8 files of one format.
+
+        Args:
+            kind: The format.
+            frames: Real images ``uint8 [N, H, W, 3]`` RGB to calibrate on.
+            equalise: Make the model's channels alike before.
+
+        Raises:
+            ConversionError: The converter failed.
+        """
+        from edgeseg.export.equalise import equalised
+
+        with equalised(self._model, frames) if equalise else nullcontext():
+            if kind.stored == "tflite":
+                with self._stage("Calibrating LiteRT int8") as advance:
+                    return LiteRTQuantiser(self._model, self._output, frames, advance)
+            graph = convert_onnx(self._model, self._output) if equalise else self._full_graph
+        if kind.stored == "openvino":
+            return OpenVINOQuantiser(graph, frames)
+        with self._stage("Calibrating ONNX int8") as advance:
+            return OnnxQuantiser(graph, RECIPES[kind.qdq], frames, advance)
+
+    def _tflite(self, precision: Precision) -> Artifact:
         with self._stage(f"Converting to LiteRT {precision}") as advance:
-            data = convert_litert(self._model, self._output, precision, self._calibration, advance)
+            data = convert_litert(self._model, self._output, "fp16" if precision == "fp16" else "fp32")
             advance(1, 1)
         return Artifact(f"model.{precision}.tflite", "tflite", precision, data)
 
-    def _onnx(self, precision: Precision, kind: Format) -> Artifact:
-        graph = self._full_graph
-        if precision == "fp16":
-            graph = to_half(graph)
-        elif precision == "int8":
-            with self._stage("Quantising to ONNX int8") as advance:
-                graph = quantise_qdq(graph, RECIPES[kind.qdq], self._calibration, advance)
+    def _onnx(self, precision: Precision) -> Artifact:
+        graph = to_half(self._full_graph) if precision == "fp16" else self._full_graph
         return Artifact(f"model.{precision}.onnx", "onnx", precision, graph.SerializeToString())
 
-    def _openvino(self, precision: Precision, _kind: Format) -> Artifact:
+    def _openvino(self, precision: Precision) -> Artifact:
         graph = self._full_graph
         with self._stage(f"Converting to OpenVINO {precision}") as advance:
-            made = convert_openvino(graph, precision, self._calibration, advance)
+            made = convert_openvino(graph, "fp16" if precision == "fp16" else "fp32")
             advance(1, 1)
         return Artifact(f"model.{precision}.xml", "openvino", precision, made.graph, made.weights)
 

@@ -17,6 +17,8 @@ import numpy as np
 from edgeseg.evaluation import Predictor
 from edgeseg.export.artifacts import Artifact
 from edgeseg.export.converter import EXTRA, first_missing, require_installed
+from edgeseg.export.draft import Tried
+from edgeseg.export.ladder import Climb
 from edgeseg.export.parity import Comparison
 from edgeseg.export.plan import Plan
 from edgeseg.export.progress import Advance, Stage, ignore
@@ -31,11 +33,19 @@ _SETTLE_FRAMES = 2
 
 @dataclass(frozen=True)
 class Candidate:
-    """One format of an export, converted and loaded. ``segmenters`` are by file name, the preferred first."""
+    """One format of an export, converted, compared with Keras, and loaded.
+
+    ``segmenters`` are by file name, the preferred first; ``climb`` is the way to int8 where it was asked for.
+    """
 
     plan: Plan
-    artifacts: tuple[Artifact, ...]
+    files: tuple[Tried, ...]
     segmenters: Mapping[str, Segmenter]
+    climb: Climb | None = None
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        return tuple(tried.artifact for tried in self.files)
 
     @property
     def name(self) -> str:
@@ -50,14 +60,18 @@ class Candidate:
 class Trial:
     """What one candidate measured.
 
-    ``comparisons`` and ``faults`` are by file name. ``median_ms`` is that of an inference; ``None`` where the
-    candidate is not within the accuracy budget, or had no rival.
+    ``faults`` are by file name. ``median_ms`` is that of an inference; ``None`` where the candidate is not
+    within the accuracy budget, or had no rival.
     """
 
     candidate: Candidate
-    comparisons: Mapping[str, Comparison]
     faults: Mapping[str, Sequence[str]]
     median_ms: float | None = None
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """By file name."""
+        return {tried.artifact.file: tried.comparison for tried in self.candidate.files}
 
     @property
     def passed(self) -> bool:
@@ -113,7 +127,7 @@ def timed(trials: Sequence[Trial], frames: Image, stage: Stage) -> list[Trial]:
         return list(trials)
     with stage(f"Timing {', '.join(passed)}") as advance:
         medians = medians_in_turns(passed, frames, advance)
-    return [Trial(t.candidate, t.comparisons, t.faults, medians.get(t.candidate.name)) for t in trials]
+    return [Trial(t.candidate, t.faults, medians.get(t.candidate.name)) for t in trials]
 
 
 def medians_in_turns(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 TARGET = "x86"
 OUTPUT = "mask"
-MAX_DROP_POINTS = 1.0
+MAX_DROP_POINTS = 0.5
+MAX_CLASS_DROP_POINTS = 2.0
 SAMPLES = 256
 CALIBRATION_SAMPLES = 128
 OUT = Path("runs/export")

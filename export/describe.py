@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
 from edgeseg.bundle.manifest import (
@@ -26,7 +26,6 @@ from edgeseg.bundle.manifest import (
     RuntimeSpec,
 )
 from edgeseg.export.artifacts import Artifact
-from edgeseg.export.candidates import Trial
 from edgeseg.export.converter import Signature
 from edgeseg.export.dla import DlaPlan, report_entry
 from edgeseg.export.golden import MIN_AGREEMENT
@@ -34,6 +33,9 @@ from edgeseg.export.parity import MIN_FP32_AGREEMENT
 from edgeseg.export.plan import Plan, notes_of
 from edgeseg.labels import LabelSet
 from edgeseg.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from edgeseg.export.candidates import Trial
 
 _TOOLS = (
     "ai-edge-litert", "keras", "nncf", "numpy", "onnx", "onnxruntime", "onnxslim", "opencv-python-headless",
@@ -106,7 +108,6 @@ def report_of(
     dla_plans: Mapping[str, DlaPlan],
 ) -> bytes:
     """``report.json``: every score of every artifact beside Keras, the gate, the conditions, DLA plans."""
-    labels = manifest.label_set()
     plan, artifacts, faults = chosen.candidate.plan, chosen.candidate.artifacts, chosen.faults
     calibration = manifest.calibration
     values: dict[str, Any] = {
@@ -118,6 +119,7 @@ def report_of(
         "gate": {
             "passed": chosen.passed,
             "max_drop_points": plan.options.max_drop_points,
+            "max_class_drop_points": plan.options.max_class_drop_points,
             "min_fp32_agreement": MIN_FP32_AGREEMENT,
             "faults": {file: list(found) for file, found in faults.items() if found},
         },
@@ -127,15 +129,16 @@ def report_of(
                 "size": artifact.size,
                 "sha256": hashlib.sha256(artifact.data).hexdigest(),
                 "runtime": next(m.parity.runtime for m in manifest.models if m.file == artifact.file),
-                **chosen.comparisons[artifact.file].to_dict(labels),
+                **chosen.comparisons[artifact.file].to_dict(),
             }
             for artifact in artifacts
         },
         "formats_tried": [{**trial.to_dict(), "chosen": trial is chosen} for trial in trials],
+        "quantisation": {t.candidate.name: t.candidate.climb.to_dict() for t in trials if t.candidate.climb},
         "runtime_versions": manifest.runtime.verified_with,
         "calibration": calibration and calibration.model_dump(mode="json"),
         "lineage": manifest.lineage.model_dump(mode="json"),
-        "notes": list(notes_of(plan, calibration and calibration.samples)),
+        "notes": list(notes_of(plan, calibration)),
         **report_entry(dla_plans),
     }
     return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from edgeseg.bundle import Bundle
 from edgeseg.export.converter import quiet
-from edgeseg.export.parity import Comparison, compare
-from edgeseg.export.progress import Stage
+from edgeseg.export.parity import Comparison, Reference, reference_of
+from edgeseg.export.progress import Advance, Stage
 from edgeseg.export.selection import spread
 from edgeseg.export.source import Source
 from edgeseg.segmenter import Segmenter, load
@@ -31,28 +32,38 @@ def loaded(bundle: Bundle, *, self_test: bool) -> Iterator[dict[str, Segmenter]]
         yield segmenters
 
 
-def compare_with_keras(
-    source: Source,
-    segmenters: Mapping[str, Segmenter],
-    limit: int,
-    stage: Stage,
-) -> dict[str, Comparison]:
-    """Every segmenter beside the Keras model on at most ``limit`` samples, spread over the source's split.
+def keras_reference(source: Source, limit: int, stage: Stage) -> Reference:
+    """The Keras model on at most ``limit`` samples, spread over the source's split.
 
     Raises:
-        DataError: The split is empty or cannot be read.
+        DataError: The split is empty, holds no labelled pixel or cannot be read.
     """
     from edgeseg.training.predictor import keras_predictor
 
-    split = source.measured_on.split
-    items = spread(source.dataset.items(split), limit)
+    split, dataset = source.measured_on.split, source.dataset
+    items = spread(dataset.items(split), limit)
     height, width = source.model.input_shape[1:3]
-    with stage(f"Comparing with Keras on {split}") as advance:
-        return compare(
+    with stage(f"Running Keras on {split}") as advance:
+        return reference_of(
             keras_predictor(source.model),
-            {file: segmenter.predict for file, segmenter in segmenters.items()},
-            (source.dataset.read(item) for item in items),
+            lambda: (dataset.read(item) for item in items),
             source.labels,
             (height, width),
             lambda finished: advance(finished, len(items)),
         )
+
+
+def compare_with_keras(
+    reference: Reference, segmenters: Mapping[str, Segmenter], stage: Stage
+) -> dict[str, Comparison]:
+    """Every segmenter beside Keras, by file name."""
+    comparisons = {}
+    for file, segmenter in segmenters.items():
+        with stage(f"Comparing {file} with Keras") as advance:
+            total = len(reference.masks)
+            comparisons[file] = reference.compare(segmenter.predict, partial(_tell, advance, total))
+    return comparisons
+
+
+def _tell(advance: Advance, total: int, finished: int) -> None:
+    advance(finished, total)

@@ -107,21 +107,29 @@ def drawn_scenes(size: tuple[int, int], count: int = 8) -> npt.NDArray[np.uint8]
 
 def _converted(cost: Cost, model: keras.Model, work: Path, scenes: npt.NDArray[np.uint8] | None) -> Cost:
     """With a LiteRT file of each precision, or a note of why there is none."""
-    from edgeseg.export.to_litert import convert_litert
-
     files: dict[str, Path] = {}
     notes = []
     for precision in PRECISIONS:
         path = work / f"{cost.name}-{_fingerprint(model)}.{precision}.tflite"
         try:
             if not path.is_file():
-                data = convert_litert(model, "mask", precision, scenes)
+                data = _litert(model, precision, scenes)
                 with atomic_file(path) as staging:
                     staging.write_bytes(data)
             files[precision] = path
         except ConversionError as error:
             notes.append(str(error))
     return replace(cost, files=files, notes=tuple(notes))
+
+
+def _litert(model: keras.Model, precision: str, scenes: npt.NDArray[np.uint8] | None) -> bytes:
+    from edgeseg.export.int8 import Int8Settings
+    from edgeseg.export.litert_int8 import LiteRTQuantiser
+    from edgeseg.export.to_litert import convert_litert
+
+    if precision == "int8" and scenes is not None:
+        return LiteRTQuantiser(model, "mask", scenes).quantise(Int8Settings()).data
+    return convert_litert(model, "mask", "fp32")
 
 
 def _fingerprint(model: keras.Model) -> str:

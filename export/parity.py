@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgeseg.bundle.manifest import Parity, Precision
 from edgeseg.errors import DataError
 from edgeseg.evaluation import Evaluation, Evaluator, Predictor, Sample
 from edgeseg.export.selection import MeasuredOn
-from edgeseg.labels import LabelSet
+from edgeseg.labels import LabelSet, Mask
 from edgeseg.metrics import agreement
 from edgeseg.resize import resize_image
 
@@ -19,6 +19,19 @@ MIN_FP32_AGREEMENT = 0.999
 """An fp32 artifact computes what Keras computes: below this share of equal pixels, something is wrong."""
 
 _POINTS = 100
+
+
+@dataclass(frozen=True)
+class Budget:
+    """IoU in points that an artifact may lose against Keras at label resolution.
+
+    Args:
+        drop: Of the mean over classes.
+        class_drop: Of each class; ``None`` sets no limit.
+    """
+
+    drop: float
+    class_drop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class Comparison:
     agreement: float
     lowest_agreement: float
     lowest_sample: str
+    labels: LabelSet
     keras: Evaluation
     artifact: Evaluation
 
@@ -50,17 +64,15 @@ class Comparison:
         """mIoU lost at label resolution, in points."""
         return _POINTS * (self.keras_miou - self.artifact_miou)
 
-    def class_drop_points(self, labels: LabelSet) -> dict[str, float | None]:
+    def class_drop_points(self) -> dict[str, float | None]:
         """IoU lost by each class at label resolution, in points; ``None`` where a class is in neither."""
         drops = _POINTS * (self.keras.label_scores.iou - self.artifact.label_scores.iou)
         return {
             name: None if math.isnan(drop) else float(drop)
-            for name, drop in zip(labels.names, drops, strict=True)
+            for name, drop in zip(self.labels.names, drops, strict=True)
         }
 
-    def parity(
-        self, labels: LabelSet, runtime: str, max_drop_points: float, measured_on: MeasuredOn
-    ) -> Parity:
+    def parity(self, runtime: str, budget: Budget, measured_on: MeasuredOn) -> Parity:
         """What the manifest holds of it."""
         return Parity(
             runtime=runtime,
@@ -69,66 +81,85 @@ class Comparison:
             keras_miou=self.keras_miou,
             miou=self.artifact_miou,
             drop_points=self.drop_points,
-            class_drop_points=self.class_drop_points(labels),
-            max_drop_points=max_drop_points,
+            class_drop_points=self.class_drop_points(),
+            max_drop_points=budget.drop,
+            max_class_drop_points=budget.class_drop,
             dataset=measured_on.dataset,
             split=measured_on.split,
             fingerprint=measured_on.fingerprint,
         )
 
-    def to_dict(self, labels: LabelSet) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values, for ``report.json``."""
         return {
             "agreement": self.agreement,
             "lowest_agreement": {"sample": self.lowest_sample, "agreement": self.lowest_agreement},
             "drop_points": self.drop_points,
-            "class_drop_points": self.class_drop_points(labels),
-            "keras": self.keras.to_dict(labels),
-            "artifact": self.artifact.to_dict(labels),
+            "class_drop_points": self.class_drop_points(),
+            "keras": self.keras.to_dict(self.labels),
+            "artifact": self.artifact.to_dict(self.labels),
         }
 
 
-def compare(
-    keras_predict: Predictor,
-    artifacts: Mapping[str, Predictor],
-    samples: Iterable[Sample],
+@dataclass(frozen=True)
+class Reference:
+    """What the Keras model gives of some samples: made once, for any number of artifacts to stand beside.
+
+    Args:
+        samples: Reads the labelled images, at the label's size, anew.
+        labels: Their classes.
+        size: The models' input height and width in pixels.
+        masks: Keras's class maps ``uint8 [h, w]``, a sample each.
+        evaluation: Their scores.
+    """
+
+    samples: Callable[[], Iterable[Sample]]
+    labels: LabelSet
+    size: tuple[int, int]
+    masks: Sequence[Mask]
+    evaluation: Evaluation
+
+    def compare(self, predict: Predictor, on_sample: Callable[[int], None] | None = None) -> Comparison:
+        """One artifact's predictions of the same samples; ``on_sample`` is told how many are done."""
+        evaluator, agreements = Evaluator(self.labels), {}
+        for index, (sample, expected) in enumerate(zip(self.samples(), self.masks, strict=True), start=1):
+            mask = predict(resize_image(sample.image, *self.size))
+            evaluator.add(sample, mask)
+            agreements[sample.name] = agreement(mask, expected)
+            if on_sample:
+                on_sample(index)
+        lowest = min(agreements, key=agreements.__getitem__)
+        mean = sum(agreements.values()) / len(agreements)
+        return Comparison(mean, agreements[lowest], lowest, self.labels, self.evaluation, evaluator.result())
+
+
+def reference_of(
+    predict: Predictor,
+    samples: Callable[[], Iterable[Sample]],
     labels: LabelSet,
     size: tuple[int, int],
     on_sample: Callable[[int], None] | None = None,
-) -> dict[str, Comparison]:
-    """Predict every sample with Keras once and with each artifact, in one pass.
-
-    Args:
-        keras_predict: The Keras model's predictor.
-        artifacts: Name to predictor.
-        samples: Labelled images at the label's size.
-        labels: Their classes.
-        size: The models' input height and width in pixels.
-        on_sample: Told after each sample how many are done.
+) -> Reference:
+    """Predict every sample with Keras. Arguments as of :class:`Reference` and its ``compare``.
 
     Raises:
         DataError: There is no sample, or no labelled pixel in any of them.
     """
-    keras_side = Evaluator(labels)
-    sides = {name: _Side(Evaluator(labels)) for name in artifacts}
-    for index, sample in enumerate(samples, start=1):
-        image = resize_image(sample.image, *size)
-        expected = keras_predict(image)
-        keras_side.add(sample, expected)
-        for name, predict in artifacts.items():
-            mask = predict(image)
-            sides[name].evaluator.add(sample, mask)
-            sides[name].agreements[sample.name] = agreement(mask, expected)
+    evaluator, masks = Evaluator(labels), []
+    for index, sample in enumerate(samples(), start=1):
+        masks.append(predict(resize_image(sample.image, *size)))
+        evaluator.add(sample, masks[-1])
         if on_sample:
             on_sample(index)
-    reference = keras_side.result()
-    refuse_unlabelled(reference)
-    return {name: side.comparison(reference) for name, side in sides.items()}
+    evaluation = evaluator.result()
+    refuse_unlabelled(evaluation)
+    return Reference(samples, labels, size, masks, evaluation)
 
 
-def faults_of(comparison: Comparison, precision: Precision, max_drop_points: float) -> list[str]:
+def faults_of(comparison: Comparison, precision: Precision, budget: Budget) -> list[str]:
     """Why an artifact must not be used, in words; empty where it may be."""
-    faults = mean_iou_faults(comparison.keras_miou, comparison.artifact_miou, max_drop_points)
+    faults = mean_iou_faults(comparison.keras_miou, comparison.artifact_miou, budget.drop)
+    faults += class_faults(comparison.class_drop_points(), budget.class_drop)
     if precision == "fp32" and comparison.agreement < MIN_FP32_AGREEMENT:
         faults.append(
             f"{comparison.agreement:.3%} of pixels are as in Keras, where fp32 needs {MIN_FP32_AGREEMENT:.1%}"
@@ -148,6 +179,17 @@ def mean_iou_faults(keras_miou: float, artifact_miou: float, max_drop_points: fl
     ]
 
 
+def class_faults(drops: Mapping[str, float | None], max_drop_points: float | None) -> list[str]:
+    """The fault of the classes that lost more than so many points of IoU each; else empty."""
+    lost = {name: drop for name, drop in drops.items() if drop is not None}
+    over = {n: d for n, d in lost.items() if max_drop_points is not None and d > max_drop_points}
+    if not over:
+        return []
+    worst_first = sorted(over, key=over.__getitem__, reverse=True)
+    named = ", ".join(f"{name} by {over[name]:.2f}" for name in worst_first)
+    return [f"IoU fell by more than the {max_drop_points:g} points that are allowed: of {named}"]
+
+
 def refuse_unlabelled(evaluation: Evaluation) -> None:
     """Refuse scores of samples in which there was nothing to score.
 
@@ -161,16 +203,3 @@ def refuse_unlabelled(evaluation: Evaluation) -> None:
             found=f"none in {evaluation.samples} samples",
             next_step="Run 'edgeseg data check' on the dataset.",
         )
-
-
-@dataclass
-class _Side:
-    """What one artifact has given so far; agreements are by sample name."""
-
-    evaluator: Evaluator
-    agreements: dict[str, float] = field(default_factory=dict)
-
-    def comparison(self, reference: Evaluation) -> Comparison:
-        lowest = min(self.agreements, key=self.agreements.__getitem__)
-        mean = sum(self.agreements.values()) / len(self.agreements)
-        return Comparison(mean, self.agreements[lowest], lowest, reference, self.evaluator.result())

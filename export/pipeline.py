@@ -7,21 +7,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from edgeseg.atomic import write_text
 from edgeseg.bundle import Bundle, Manifest
-from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME, Parity
+from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME
 from edgeseg.errors import AccuracyGateError, BundleError, ConversionError
-from edgeseg.export.artifacts import Artifact, Conversion
+from edgeseg.export.artifacts import Conversion
 from edgeseg.export.candidates import Candidate, Trial, choose, formats_to_try, reason, timed
 from edgeseg.export.converter import Signature, signature_of
 from edgeseg.export.describe import Origin, manifest_of, report_of
 from edgeseg.export.dla import DlaPlan, dla_plan, markdown
+from edgeseg.export.draft import Draft, Tried
 from edgeseg.export.golden import golden_archive, golden_frames
-from edgeseg.export.measure import compare_with_keras, loaded
-from edgeseg.export.parity import faults_of
+from edgeseg.export.int8_page import write_page
+from edgeseg.export.ladder import Climb, Ladder, OnAttempt, tell_nobody
+from edgeseg.export.measure import keras_reference, loaded
+from edgeseg.export.parity import Budget, Reference, faults_of
 from edgeseg.export.plan import ExportOptions, Plan, dla_plan_path, notes_of, plan_of, rejected_path
 from edgeseg.export.progress import Stage, silent
-from edgeseg.export.selection import CalibrationSet, calibration_set, refuse_overlap
+from edgeseg.export.selection import CalibrationSet, calibration_items, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
 from edgeseg.export.writer import write_bundle
 from edgeseg.runtimes.tensorrt.graph_check import refuse_known_bad
@@ -44,7 +50,11 @@ class ExportResult:
 
 
 def export_model(
-    checkpoint: Path, data: str | None, options: ExportOptions, stage: Stage = silent
+    checkpoint: Path,
+    data: str | None,
+    options: ExportOptions,
+    stage: Stage = silent,
+    on_attempt: OnAttempt = tell_nobody,
 ) -> ExportResult:
     """Export a ``.keras`` file to a bundle, and prove that the bundle does what the model does.
 
@@ -53,6 +63,7 @@ def export_model(
         data: The dataset that calibrates and measures; by default the one the model was trained on.
         options: What to export.
         stage: Told about each long step.
+        on_attempt: Told about each way to int8 that was tried.
 
     Raises:
         UsageError: An option, the checkpoint's path, a missing package, or the place to write to.
@@ -69,21 +80,33 @@ def export_model(
     calibration = _calibrate(plan, source, signature, stage)
     described = calibration.described if calibration else None
     origin = Origin(source.lineage, source.labels, signature, described)
-    conversion = Conversion(source.model, plan.output, calibration.frames if calibration else None, stage)
+    making = _Making(
+        Conversion(source.model, plan.output, stage),
+        keras_reference(source, options.samples, stage),
+        calibration.frames if calibration else None,
+        stage,
+        on_attempt,
+    )
+    drafts = [Draft(destination, replace(plan, format=kind), origin) for kind in formats]
     with ExitStack() as opened:
-        plans = [replace(plan, format=kind) for kind in formats]
-        candidates, failed = _candidates(destination, plans, origin, conversion, opened)
+        candidates, failed = _candidates(drafts, making, opened)
         frames = golden_frames(source.dataset, source.measured_on.split, signature.height, signature.width)
-        trials = timed(_compared(candidates, source, options, stage), frames, stage)
+        trials = timed([_judged(candidate, options.budget) for candidate in candidates], frames, stage)
         chosen = choose(trials)
         segmenters = chosen.candidate.segmenters.values()
         golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters})
 
     plan, artifacts = chosen.candidate.plan, chosen.candidate.artifacts
     dla_plans = {a.file: dla_plan(a.data) for a in artifacts} if options.dla else {}
-    parities = _parities(chosen, source, options)
+    parities = {
+        f.artifact.file: f.comparison.parity(f.runtime, options.budget, source.measured_on)
+        for f in chosen.candidate.files
+    }
     manifest = manifest_of(destination.stem, plan, origin, artifacts, parities)
     report = report_of(manifest, chosen, trials, dla_plans)
+    if described:
+        climbs = {t.candidate.name: t.candidate.climb for t in trials if t.candidate.climb}
+        write_page(destination, climbs, options.budget, described)
     _gate(destination, chosen, trials, report)
     members = {name: data for a in artifacts for name, data in a.members.items()}
     members |= {GOLDEN_NAME: golden, REPORT_NAME: report}
@@ -91,7 +114,7 @@ def export_model(
         manifest = write_bundle(destination, manifest, members, _self_test)
         advance(1, 1)
     notes = [
-        *notes_of(plan, described.samples if described else None),
+        *notes_of(plan, described),
         *notes,
         *failed,
         reason(trials, chosen),
@@ -106,72 +129,69 @@ def export_model(
 def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -> CalibrationSet | None:
     if "int8" not in plan.precisions:
         return None
-    split, count = source.train_split, plan.options.calibration_samples
-    refuse_overlap(source.dataset, (split, count), (source.measured_on.split, plan.options.samples))
+    split = source.train_split
+    items = calibration_items(source.dataset, split, plan.options.calibration_samples)
+    refuse_overlap(source.dataset, (split, items), (source.measured_on.split, plan.options.samples))
     with stage("Reading calibration images") as advance:
-        return calibration_set(source.dataset, split, count, signature.height, signature.width, advance)
+        return calibration_set(source.dataset, split, items, signature.height, signature.width, advance)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What the files of every format are made and compared with; ``frames`` calibrate int8."""
+
+    conversion: Conversion
+    reference: Reference
+    frames: npt.NDArray[np.uint8] | None
+    stage: Stage
+    on_attempt: OnAttempt
+
+    def files(self, draft: Draft) -> tuple[tuple[Tried, ...], Climb | None]:
+        """The file of each precision beside Keras, and how the int8 one came about."""
+        climb, files = None, []
+        for precision in draft.plan.precisions:
+            if precision == "int8" and self.frames is not None:
+                ladder = Ladder(
+                    self.conversion, draft, self.reference, self.frames, self.stage, self.on_attempt
+                )
+                climb = ladder.climb()
+                files.append(climb.chosen.file)
+            else:
+                artifact = self.conversion.in_float(draft.plan.format, precision)
+                files.append(draft.tried(artifact, self.reference, self.stage))
+        return tuple(files), climb
 
 
 def _candidates(
-    destination: Path, plans: Sequence[Plan], origin: Origin, conversion: Conversion, opened: ExitStack
+    drafts: Sequence[Draft], making: _Making, opened: ExitStack
 ) -> tuple[list[Candidate], list[str]]:
-    """The model in each plan's format, loaded; and notes of formats that it cannot be brought to.
+    """The model in each draft's format, loaded; and notes of formats that it cannot be brought to.
 
     Raises:
         ConversionError, BundleError: It can be brought to none.
     """
     candidates, notes = [], []
-    for plan in plans:
+    for draft in drafts:
+        plan = draft.plan
         try:
-            artifacts = conversion.artifacts(plan.format, plan.precisions)
+            files, climb = making.files(draft)
+            artifacts = [tried.artifact for tried in files]
             if plan.target.builds_engine:
                 for artifact in artifacts:
                     refuse_known_bad(artifact.file, artifact.data)
-            draft = _in_memory(
-                destination, manifest_of(destination.stem, plan, origin, artifacts, {}), artifacts
-            )
-            segmenters = opened.enter_context(loaded(draft, self_test=False))
+            segmenters = opened.enter_context(draft.opened(artifacts))
         except (ConversionError, BundleError) as error:
-            if not candidates and plan is plans[-1]:
+            if not candidates and draft is drafts[-1]:
                 raise
             notes.append(f"The format {plan.format.name} was left out: {error}")
         else:
-            candidates.append(Candidate(plan, artifacts, segmenters))
+            candidates.append(Candidate(plan, files, segmenters, climb))
     return candidates, notes
 
 
-def _in_memory(destination: Path, draft: Manifest, artifacts: Sequence[Artifact]) -> Bundle:
-    """The bundle as it will be, for the runtimes; it is not on the disk before it has passed."""
-    members = {name: data for a in artifacts for name, data in a.members.items()}
-    return Bundle(destination, draft, draft.label_set(), members)
-
-
-def _compared(
-    candidates: Sequence[Candidate], source: Source, options: ExportOptions, stage: Stage
-) -> list[Trial]:
-    """Every file of every candidate beside Keras, on the same samples."""
-    segmenters = {file: s for candidate in candidates for file, s in candidate.segmenters.items()}
-    comparisons = compare_with_keras(source, segmenters, options.samples, stage)
-    return [
-        Trial(
-            candidate,
-            {a.file: comparisons[a.file] for a in candidate.artifacts},
-            {
-                a.file: faults_of(comparisons[a.file], a.precision, options.max_drop_points)
-                for a in candidate.artifacts
-            },
-        )
-        for candidate in candidates
-    ]
-
-
-def _parities(chosen: Trial, source: Source, options: ExportOptions) -> dict[str, Parity]:
-    return {
-        file: chosen.comparisons[file].parity(
-            source.labels, segmenter.runtime_name, options.max_drop_points, source.measured_on
-        )
-        for file, segmenter in chosen.candidate.segmenters.items()
-    }
+def _judged(candidate: Candidate, budget: Budget) -> Trial:
+    faults = {f.artifact.file: faults_of(f.comparison, f.artifact.precision, budget) for f in candidate.files}
+    return Trial(candidate, faults)
 
 
 def _gate(destination: Path, chosen: Trial, trials: Sequence[Trial], report: bytes) -> None:

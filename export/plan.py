@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from edgeseg.bundle.manifest import MANIFEST_NAME, Output, Precision
+from edgeseg.bundle.manifest import MANIFEST_NAME, Calibration, Output, Precision
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.export import defaults
 from edgeseg.export.foreign import Foreign
+from edgeseg.export.parity import Budget
 from edgeseg.export.targets import Format, Target, target_named
 
 SUFFIX = ".edgeseg"
@@ -29,6 +30,7 @@ class ExportOptions:
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; by default the target's.
         output: ``mask``, ``logits`` or ``mask+confidence``.
         max_drop_points: mIoU that an artifact may lose against Keras at label resolution, in points.
+        max_class_drop_points: IoU that any class may lose, likewise.
         split: The split to measure accuracy and parity on; by default the one the run was validated on.
         samples: At most so many samples of it, spread evenly.
         calibration_samples: Images of the run's training split that int8 is calibrated on.
@@ -44,6 +46,7 @@ class ExportOptions:
     precision: str | None = None
     output: str = defaults.OUTPUT
     max_drop_points: float = defaults.MAX_DROP_POINTS
+    max_class_drop_points: float = defaults.MAX_CLASS_DROP_POINTS
     split: str | None = None
     samples: int = defaults.SAMPLES
     calibration_samples: int = defaults.CALIBRATION_SAMPLES
@@ -51,6 +54,10 @@ class ExportOptions:
     name: str | None = None
     dla: bool = False
     foreign: Foreign = field(default_factory=Foreign)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.max_drop_points, self.max_class_drop_points)
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,8 @@ def plan_of(options: ExportOptions) -> Plan:
         UnknownNameError, UsageError: A name or a number that does not exist or fit.
     """
     target = target_named(options.target)
-    if not options.max_drop_points >= 0:
-        raise UsageError(
-            "--max-drop",
-            expected="0 or more points of mIoU",
-            found=str(options.max_drop_points),
-            next_step="Correct it.",
-        )
+    _check_points("--max-drop", options.max_drop_points)
+    _check_points("--max-class-drop", options.max_class_drop_points)
     if options.name and options.out.suffix == SUFFIX:
         raise UsageError(
             f"--name {options.name}",
@@ -136,13 +138,18 @@ def dla_plan_path(destination: Path) -> Path:
     return destination.with_name(f"{destination.stem}.dla.md")
 
 
-def notes_of(plan: Plan, calibrated_on: int | None) -> list[str]:
+def notes_of(plan: Plan, calibration: Calibration | None) -> list[str]:
     """What a user of the bundle should know, for the report and the terminal."""
     notes = [plan.target.note]
-    if calibrated_on is not None and calibrated_on < FEW_CALIBRATION_SAMPLES:
+    if calibration and calibration.samples < FEW_CALIBRATION_SAMPLES:
         notes.append(
-            f"int8 was calibrated on {calibrated_on} images; {FEW_CALIBRATION_SAMPLES} or more varied ones "
-            "give steadier ranges."
+            f"int8 was calibrated on {calibration.samples} images; {FEW_CALIBRATION_SAMPLES} or more varied "
+            "ones give steadier ranges."
+        )
+    if calibration and calibration.absent_classes:
+        names = ", ".join(calibration.absent_classes)
+        notes.append(
+            f"int8 was calibrated without a pixel of {names}: the split {calibration.split!r} has none."
         )
     return notes
 
@@ -152,6 +159,14 @@ def _output_named(name: str) -> Output:
         if name == known:
             return known
     raise UnknownNameError.of("output", name, OUTPUTS)
+
+
+def _check_points(argument: str, points: float) -> None:
+    # Not `points < 0`: what is not a number must not pass.
+    if not points >= 0:
+        raise UsageError(
+            argument, expected="0 or more points of IoU", found=str(points), next_step="Correct it."
+        )
 
 
 def _check_count(argument: str, count: int) -> None:

@@ -1,9 +1,13 @@
-"""ONNX fp32 to int8 with explicit Q/DQ pairs, by the recipe of the runtime that is to be fast."""
+"""ONNX in int8 with explicit Q/DQ pairs, by the recipe of the runtime that is to be fast.
+
+The graph is run once on the calibration frames; files of any settings are made of what was seen there.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,12 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.export.converter import converting
+from edgeseg.export.int8 import Int8File, Int8Settings
 from edgeseg.export.progress import Advance, ignore
+from edgeseg.export.ranges import RANGES, Range, Seen
+from edgeseg.runtimes.choice import available_cores
 
 if TYPE_CHECKING:
     import onnx
 
 _TENSORRT_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool")
+_LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _ADVICE = "Export with --precision fp16, or try --format litert; --debug shows all that the converter said."
 
 
@@ -62,60 +70,106 @@ RECIPES: dict[str, QdqRecipe] = {
 }
 
 
-def quantise_qdq(
-    model: onnx.ModelProto,
-    recipe: QdqRecipe,
-    calibration: npt.NDArray[np.uint8],
-    on_progress: Advance = ignore,
-) -> onnx.ModelProto:
-    """A copy of an fp32 graph that computes in int8, with explicit Q/DQ pairs.
+class OnnxQuantiser:
+    """A :class:`edgeseg.export.int8.Quantiser` of ``.onnx`` files.
 
     Args:
-        model: Graph with one input ``uint8 [1, H, W, 3]``.
+        model: An fp32 graph with one input ``uint8 [1, H, W, 3]``.
         recipe: One of ``RECIPES``.
-        calibration: Varied real frames ``uint8 [N, H, W, 3]`` RGB, not those that are tested on.
+        frames: Varied real frames ``uint8 [N, H, W, 3]`` RGB, not those that are tested on.
         on_progress: Called as frames are seen.
 
     Raises:
-        ConversionError: The quantiser failed.
+        ConversionError: The graph cannot be run.
     """
-    with converting("quantisation to ONNX int8", _ADVICE) as capture:
-        import onnx
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-        with tempfile.TemporaryDirectory() as folder:
-            fp32, int8 = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-            onnx.save(onnx.shape_inference.infer_shapes(model), fp32)
-            quantize_static(
-                fp32,
-                int8,
-                _Reader(model.graph.input[0].name, calibration, capture.showing(on_progress)),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(recipe.ops),
-                per_channel=True,
-                reduce_range=recipe.reduce_range,
-                activation_type=QuantType.QInt8 if recipe.activations == "int8" else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                extra_options=dict(recipe.extra),
-            )
-            quantised = onnx.shape_inference.infer_shapes(onnx.load(int8))
-        onnx.checker.check_model(quantised, full_check=True)
-        return quantised
+    ranges = tuple(RANGES)
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        recipe: QdqRecipe,
+        frames: npt.NDArray[np.uint8],
+        on_progress: Advance = ignore,
+    ) -> None:
+        self._recipe = recipe
+        with converting("quantisation to ONNX int8", _ADVICE) as capture:
+            import onnx
+
+            self._model = onnx.shape_inference.infer_shapes(model)
+            self._seen = _see(self._model, frames, capture.showing(on_progress))
+        self.layers = tuple(node.name for node in self._model.graph.node if node.op_type in _LAYERS)
+
+    def quantise(self, settings: Int8Settings) -> Int8File:
+        chosen = RANGES[settings.ranges]
+        spans = {name: chosen(seen) for name, seen in self._seen.items()}
+        with converting("quantisation to ONNX int8", _ADVICE):
+            return Int8File(_quantised(self._model, self._recipe, spans, settings.float_layers))
+
+    def quick(self) -> OnnxQuantiser:
+        return self
 
 
-class _Reader:
-    """ONNX Runtime's calibration reader: one frame a call, then ``None``."""
+def _see(model: onnx.ModelProto, frames: npt.NDArray[np.uint8], on_progress: Advance) -> dict[str, Seen]:
+    """What every float tensor between the nodes holds on the frames, by its name."""
+    import onnx
+    import onnxruntime
 
-    def __init__(self, input_name: str, frames: npt.NDArray[np.uint8], on_progress: Advance) -> None:
-        self._feeds = self._iterate(input_name, frames, on_progress)
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    given = {output.name for output in whole.graph.output}
+    between = [v for v in whole.graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    whole.graph.output.extend(v for v in between if v.name not in given)
+    wanted = [v.name for v in whole.graph.output if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_cores()
+    session = onnxruntime.InferenceSession(
+        whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    image = whole.graph.input[0].name
+    seen: dict[str, Seen] = defaultdict(Seen)
+    for count, frame in enumerate(frames, start=1):
+        for name, values in zip(wanted, session.run(wanted, {image: frame[None]}), strict=True):
+            seen[name].add(values)
+        on_progress(count, len(frames))
+    return dict(seen)
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        return next(self._feeds, None)
 
-    @staticmethod
-    def _iterate(
-        input_name: str, frames: npt.NDArray[np.uint8], on_progress: Advance
-    ) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
-        for index, frame in enumerate(frames):
-            yield {input_name: frame[None]}
-            on_progress(index + 1, len(frames))
+def _quantised(
+    model: onnx.ModelProto, recipe: QdqRecipe, spans: Mapping[str, Range], float_layers: frozenset[str]
+) -> bytes:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    with tempfile.TemporaryDirectory() as folder:
+        int8, ranges = Path(folder, "int8.onnx"), Path(folder, "ranges.json")
+        _write_ranges(spans, ranges)
+        quantize_static(
+            model,
+            int8,
+            calibration_cache_path=ranges,
+            calibrate_method=CalibrationMethod.MinMax,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(recipe.ops),
+            nodes_to_exclude=sorted(float_layers),
+            per_channel=True,
+            reduce_range=recipe.reduce_range,
+            activation_type=QuantType.QInt8 if recipe.activations == "int8" else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options=dict(recipe.extra),
+        )
+        quantised = onnx.shape_inference.infer_shapes(onnx.load(int8))
+    onnx.checker.check_model(quantised, full_check=True)
+    return bytes(quantised.SerializeToString())
+
+
+def _write_ranges(spans: Mapping[str, Range], path: Path) -> None:
+    """As the ranges that an earlier calibration of ONNX Runtime would have left."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
+
+    data = {
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for name, (low, high) in spans.items()
+    }
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)

@@ -6,20 +6,24 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.bundle.manifest import Precision
 from edgeseg.export.converter import converting
+from edgeseg.export.int8 import Int8File, Int8Settings
 from edgeseg.export.progress import Advance, ignore
+from edgeseg.export.ranges import PERCENTILE
 from edgeseg.runtimes.openvino import import_openvino
 
 if TYPE_CHECKING:
     import onnx
 
+_FEW_FRAMES = 4
+_LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
 _LOPSIDED = {"Elu", "Gelu", "HSwish", "Mish", "PRelu", "Selu", "Sigmoid", "SoftPlus", "Swish"}
+FloatPrecision = Literal["fp32", "fp16"]
 _ADVICE = "Try --format onnx, or another precision; --debug shows all that the converter said."
 
 
@@ -31,46 +35,102 @@ class IR:
     weights: bytes
 
 
-def convert_openvino(
-    model: onnx.ModelProto,
-    precision: Precision,
-    calibration: npt.NDArray[np.uint8] | None = None,
-    on_progress: Advance = ignore,
-) -> IR:
-    """Convert an fp32 ONNX graph.
+def convert_openvino(model: onnx.ModelProto, precision: FloatPrecision) -> IR:
+    """Convert an fp32 ONNX graph to one that computes in float.
 
-    fp16 keeps weights as float16. bf16 is the file of fp32: the runtime computes it in bfloat16. int8 is
-    quantised by NNCF, weights per channel and activations to the ranges that ``calibration``
-    (``uint8 [N, H, W, 3]``, RGB) shows.
+    fp16 keeps weights as float16. bf16 is the file of fp32: the runtime computes it in bfloat16. int8 is made
+    by :class:`OpenVINOQuantiser`.
 
     Raises:
-        ConversionError: The graph holds an operation that OpenVINO does not have, or the quantiser failed.
-        MissingExtraError: OpenVINO or, for int8, NNCF is not installed.
+        ConversionError: The graph holds an operation that OpenVINO does not have.
+        MissingExtraError: OpenVINO is not installed.
     """
-    with converting(f"conversion to OpenVINO {precision}", _ADVICE) as capture:
-        openvino = import_openvino()
-        # Not openvino.convert_model, which only adds its own telemetry to this.
-        graph = openvino.Core().read_model(model=model.SerializeToString())
-        if precision == "int8":
-            graph = _quantised(graph, calibration, capture.showing(on_progress))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model.xml")
-            openvino.save_model(graph, path, compress_to_fp16=precision == "fp16")
-            return IR(path.read_bytes(), path.with_suffix(".bin").read_bytes())
+    with converting(f"conversion to OpenVINO {precision}", _ADVICE):
+        return _saved(_read(model), compress_to_fp16=precision == "fp16")
 
 
-def _quantised(graph: Any, calibration: npt.NDArray[np.uint8] | None, on_progress: Advance) -> Any:
+class OpenVINOQuantiser:
+    """A :class:`edgeseg.export.int8.Quantiser` by NNCF, which calibrates anew for every setting.
+
+    Args:
+        model: An fp32 graph with one input ``uint8 [1, H, W, 3]``.
+        frames: Varied real frames ``uint8 [N, H, W, 3]`` RGB, not those that are tested on.
+        on_progress: Called as frames are seen.
+
+    Raises:
+        ConversionError: The graph holds an operation that OpenVINO does not have.
+    """
+
+    ranges = ("minmax", "percentile")
+
+    def __init__(
+        self, model: onnx.ModelProto, frames: npt.NDArray[np.uint8], on_progress: Advance = ignore
+    ) -> None:
+        self._model, self._frames, self._on_progress = model, frames, on_progress
+        with converting("conversion to OpenVINO int8", _ADVICE):
+            operations = _read(model).get_ordered_ops()
+        self.layers = tuple(op.get_friendly_name() for op in operations if op.get_type_name() in _LAYERS)
+
+    def quantise(self, settings: Int8Settings) -> Int8File:
+        with converting("conversion to OpenVINO int8", _ADVICE) as capture:
+            made = _saved(
+                _quantised(_read(self._model), settings, self._frames, capture.showing(self._on_progress)),
+                compress_to_fp16=False,
+            )
+        return Int8File(made.graph, made.weights)
+
+    def quick(self) -> OpenVINOQuantiser:
+        some = self._frames[:: max(1, len(self._frames) // _FEW_FRAMES)][:_FEW_FRAMES]
+        return OpenVINOQuantiser(self._model, some)
+
+
+def _read(model: onnx.ModelProto) -> Any:
+    # Not openvino.convert_model, which only adds its own telemetry to this.
+    return import_openvino().Core().read_model(model=model.SerializeToString())
+
+
+def _saved(graph: Any, *, compress_to_fp16: bool) -> IR:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.xml")
+        import_openvino().save_model(graph, path, compress_to_fp16=compress_to_fp16)
+        return IR(path.read_bytes(), path.with_suffix(".bin").read_bytes())
+
+
+def _quantised(
+    graph: Any, settings: Int8Settings, frames: npt.NDArray[np.uint8], on_progress: Advance
+) -> Any:
     import nncf
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 
-    if calibration is None:
-        raise ValueError("int8 needs calibration images")
+    advanced = AdvancedQuantizationParameters()
+    if settings.ranges == "percentile":
+        advanced = AdvancedQuantizationParameters(activations_range_estimator_params=_percentile())
     return nncf.quantize(
         graph,
-        nncf.Dataset(_Frames(calibration, on_progress)),
+        nncf.Dataset(_Frames(frames, on_progress)),
         preset=nncf.QuantizationPreset.MIXED if _is_lopsided(graph) else nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
-        subset_size=len(calibration),
+        subset_size=len(frames),
+        ignored_scope=nncf.IgnoredScope(names=sorted(settings.float_layers)),
+        advanced_parameters=advanced,
     )
+
+
+def _percentile() -> Any:
+    """NNCF's parameters for ranges that leave out the most extreme values of each frame."""
+    from nncf.quantization.range_estimator import (
+        AggregatorType,
+        RangeEstimatorParameters,
+        StatisticsCollectorParameters,
+        StatisticsType,
+    )
+
+    side = StatisticsCollectorParameters(
+        statistics_type=StatisticsType.QUANTILE,
+        aggregator_type=AggregatorType.MEAN,
+        quantile_outlier_prob=1 - PERCENTILE / 100,
+    )
+    return RangeEstimatorParameters(min=side, max=side)
 
 
 def _is_lopsided(graph: Any) -> bool:

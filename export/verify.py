@@ -13,8 +13,8 @@ from edgeseg.errors import AccuracyGateError, EdgesegError
 from edgeseg.evaluation import Evaluator
 from edgeseg.export.converter import quiet
 from edgeseg.export.foreign import Foreign
-from edgeseg.export.measure import compare_with_keras, loaded
-from edgeseg.export.parity import faults_of, mean_iou_faults
+from edgeseg.export.measure import compare_with_keras, keras_reference, loaded
+from edgeseg.export.parity import Budget, faults_of, mean_iou_faults
 from edgeseg.export.progress import Advance, Stage, silent
 from edgeseg.export.selection import chosen_split, spread
 from edgeseg.export.source import file_sha256, open_source
@@ -141,12 +141,13 @@ def _check_against_keras(
         if same
         else Check("lineage", str(against), "note", "not the file that was exported: its hash is another")
     )
+    reference = keras_reference(source, _samples(bundle, options), stage)
     with loaded(bundle, self_test=False) as segmenters:
-        comparisons = compare_with_keras(source, segmenters, _samples(bundle, options), stage)
+        comparisons = compare_with_keras(reference, segmenters, stage)
     faults = {}
     for model in bundle.manifest.models:
         comparison = comparisons[model.file]
-        faults[model.file] = faults_of(comparison, model.precision, _max_drop(model, options))
+        faults[model.file] = faults_of(comparison, model.precision, _budget(model, options))
         seen = (
             f"{comparison.agreement:.3%} of pixels as Keras; mIoU {100 * comparison.artifact_miou:.2f}, "
             f"Keras {100 * comparison.keras_miou:.2f}, drop {comparison.drop_points:+.2f} points"
@@ -194,6 +195,12 @@ def _miou(segmenter: Segmenter, dataset: Dataset, items: Sequence[Item], advance
 
 def _samples(bundle: Bundle, options: VerifyOptions) -> int:
     return bundle.manifest.models[0].parity.samples if options.samples is None else options.samples
+
+
+def _budget(model: ModelFile, options: VerifyOptions) -> Budget:
+    """What was allowed at export; of classes only where nothing else is asked for."""
+    asked = options.max_drop_points is not None
+    return Budget(_max_drop(model, options), None if asked else model.parity.max_class_drop_points)
 
 
 def _max_drop(model: ModelFile, options: VerifyOptions) -> float:

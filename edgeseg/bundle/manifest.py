@@ -96,6 +96,7 @@ class Parity(_Part):
     drop_points: float
     class_drop_points: dict[str, float | None]
     max_drop_points: float
+    max_class_drop_points: float | None = None
     dataset: str = ""
     split: str = ""
     fingerprint: str = ""
@@ -163,10 +164,13 @@ class Lineage(_Part):
 
 
 class Calibration(_Part):
+    """What int8 was calibrated on; ``absent_classes`` are those that no image of the split holds."""
+
     dataset: str
     split: str
     samples: int
     fingerprint: str
+    absent_classes: tuple[str, ...] = ()
 
 
 class Build(_Part):

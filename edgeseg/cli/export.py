@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle.manifest import Manifest, Parity
     from edgeseg.export.candidates import Trial
+    from edgeseg.export.ladder import Attempt
     from edgeseg.export.pipeline import ExportResult
 
 
@@ -56,6 +57,9 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="Points of mIoU that the model may lose; over it, exit 5 and no bundle.")
     ] = defaults.MAX_DROP_POINTS,
+    max_class_drop: Annotated[
+        float, typer.Option(help="Points of IoU that any class may lose, likewise.")
+    ] = defaults.MAX_CLASS_DROP_POINTS,
     out: Annotated[
         Path, typer.Option(help="Folder for the bundle, or the bundle itself (NAME.edgeseg).")
     ] = defaults.OUT,
@@ -88,6 +92,7 @@ def export(
         precision=precision,
         output=output,
         max_drop_points=max_drop,
+        max_class_drop_points=max_class_drop,
         split=split,
         samples=samples,
         calibration_samples=calibration_samples,
@@ -96,7 +101,12 @@ def export(
         dla=dla,
         foreign=Foreign(pixel_scale, parse_size(size) if size else None),
     )
-    result = export_model(checkpoint, data, options, progress_bar)
+    attempts: list[Attempt] = []
+    try:
+        result = export_model(checkpoint, data, options, progress_bar, attempts.append)
+    finally:
+        if not json_:
+            _print_attempts(attempts)
     if json_:
         print_json(result.manifest.model_dump(mode="json"))
     else:
@@ -157,6 +167,33 @@ def _print_trials(trials: Sequence[Trial], chosen: Trial) -> None:
     print_table(
         f"Formats tried on this machine, {trials[0].candidate.preferred.threads} threads, one inference",
         ("format", "MB", "same %", "drop", "median ms", ""),
+        rows,
+    )
+
+
+def _print_attempts(attempts: list[Attempt]) -> None:
+    """What was tried to bring the model to int8, where the first way was not enough."""
+    from edgeseg.cli.console import print_table
+
+    if not any(attempt.faults for attempt in attempts):
+        return
+    rows = [
+        (
+            attempt.format,
+            attempt.rung,
+            attempt.settings.ranges,
+            "yes" if attempt.equalised else "no",
+            str(len(attempt.settings.float_layers)),
+            f"{attempt.file.artifact.size / 1e6:.2f}",
+            f"{attempt.drop_points:+.2f}",
+            "{} {:+.2f}".format(*attempt.worst_class),
+            "over the budget" if attempt.faults else "kept",
+        )
+        for attempt in attempts
+    ]
+    print_table(
+        "Ways to int8 that were tried",
+        ("format", "", "ranges", "equalised", "layers in float", "MB", "drop", "most lost", "budget"),
         rows,
     )
 

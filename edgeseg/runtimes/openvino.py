@@ -21,6 +21,7 @@ class OpenVINO:
     name = "openvino"
     formats: tuple[str, ...] = ("openvino",)
     package = "openvino"
+    remedy = "pip install 'edgeseg[openvino]'"
 
     def version(self) -> str | None:
         return installed_version(self.package)

@@ -117,7 +117,14 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     @cache
     def made(target: str, precision: str, kind: str) -> ExportResult:
         # Its few classes and pixels make a point of mIoU a matter of luck; budgets have their own tests.
-        options = ExportOptions(target=target, format=kind, precision=precision, max_drop_points=10, out=out)
+        options = ExportOptions(
+            target=target,
+            format=kind,
+            precision=precision,
+            max_drop_points=10,
+            max_class_drop_points=100,
+            out=out,
+        )
         return export_model(checkpoint, None, options)
 
     def export(target: str, precision: str, kind: str | None = None) -> ExportResult:

@@ -29,7 +29,7 @@ def test_it_exports_and_prints_nothing_but_the_manifest_to_stdout(ran) -> None:
 
 def test_stderr_holds_progress_and_the_next_command_and_no_converters_chatter(ran, checkpoint) -> None:
     bundle, export = ran
-    words = ("Loading the model", "Reading calibration images", "Converting to LiteRT int8", "Comparing")
+    words = ("Loading the model", "Reading calibration images", "Calibrating LiteRT int8", "Comparing")
     assert all(word in export.stderr for word in words)
     assert f"edgeseg verify {bundle} --against {checkpoint}" in export.stderr
     noise = ("absl", "WARNING", "INFO", "fully_quantize", "port.cc", "delegate", "0/?")

@@ -8,7 +8,7 @@ import pytest
 
 from edgeseg.errors import DataError
 from edgeseg.evaluation import Sample, evaluate
-from edgeseg.export.parity import compare, faults_of
+from edgeseg.export.parity import Budget, class_faults, faults_of, reference_of
 from edgeseg.export.selection import MeasuredOn
 from edgeseg.labels import LabelClass, LabelSet
 
@@ -32,6 +32,11 @@ def all_road(image: np.ndarray) -> np.ndarray:
 SAMPLES = [sample("a", [[0, 0], [0, 1]]), sample("b", [[1, 1], [1, 1]])]
 
 
+def compare(keras, artifacts, samples, labels, size):
+    reference = reference_of(keras, lambda: samples, labels, size)
+    return {name: reference.compare(predict) for name, predict in artifacts.items()}
+
+
 @pytest.fixture
 def comparisons():
     return compare(perfect, {"good": perfect, "bad": all_road}, SAMPLES, LABELS, (2, 2))
@@ -40,8 +45,8 @@ def comparisons():
 def test_the_same_masks_agree_in_full(comparisons) -> None:
     good = comparisons["good"]
     assert (good.agreement, good.lowest_agreement, good.drop_points) == (1, 1, 0)
-    assert good.class_drop_points(LABELS) == {"road": 0, "car": 0}
-    assert faults_of(good, "fp32", 0) == []
+    assert good.class_drop_points() == {"road": 0, "car": 0}
+    assert faults_of(good, "fp32", Budget(0)) == []
 
 
 def test_agreement_drop_and_classes_are_those_counted_by_hand(comparisons) -> None:
@@ -49,7 +54,7 @@ def test_agreement_drop_and_classes_are_those_counted_by_hand(comparisons) -> No
     # Pixels: 3 of 4 agree in a, none in b. IoU of road: 3 of 8; of car: 0 of 5.
     assert bad.agreement == pytest.approx(3 / 8)
     assert (bad.lowest_sample, bad.lowest_agreement) == ("b", 0)
-    assert bad.class_drop_points(LABELS) == pytest.approx({"road": 62.5, "car": 100})
+    assert bad.class_drop_points() == pytest.approx({"road": 62.5, "car": 100})
     assert bad.drop_points == pytest.approx(81.25)
 
 
@@ -68,29 +73,29 @@ def test_scores_are_taken_at_the_labels_size_and_agreement_at_the_models() -> No
 
 def test_an_absent_class_has_no_drop() -> None:
     only_road = compare(all_road, {"same": all_road}, [sample("a", [[0, 0]])], LABELS, (1, 2))["same"]
-    assert only_road.class_drop_points(LABELS) == {"road": 0, "car": None}
+    assert only_road.class_drop_points() == {"road": 0, "car": None}
     measured_on = MeasuredOn("folder:x", "val", "ab")
-    assert only_road.parity(LABELS, "onnx", 1.0, measured_on).class_drop_points["car"] is None
+    assert only_road.parity("onnx", Budget(1.0), measured_on).class_drop_points["car"] is None
 
 
 def test_a_drop_over_the_budget_is_a_fault_and_one_at_the_budget_is_not(comparisons) -> None:
     bad = comparisons["bad"]
-    assert faults_of(bad, "int8", bad.drop_points) == []
-    (fault,) = faults_of(bad, "int8", 81)
+    assert faults_of(bad, "int8", Budget(bad.drop_points)) == []
+    (fault,) = faults_of(bad, "int8", Budget(81))
     assert "81.25 points" in fault
     assert "from 100.00 to 18.75" in fault
 
 
 def test_fp32_must_agree_whatever_its_miou_is(comparisons) -> None:
-    (fault,) = faults_of(comparisons["bad"], "fp32", 100)
+    (fault,) = faults_of(comparisons["bad"], "fp32", Budget(100))
     assert "37.500%" in fault
-    assert faults_of(comparisons["bad"], "fp16", 100) == []
+    assert faults_of(comparisons["bad"], "fp16", Budget(100)) == []
 
 
 @pytest.mark.parametrize(("agreement", "faults"), [(0.9989, 1), (0.9991, 0)])
 def test_the_fp32_gate_lies_at_999_of_1000_pixels(comparisons, agreement, faults) -> None:
     nearly = dataclasses.replace(comparisons["good"], agreement=agreement)
-    assert len(faults_of(nearly, "fp32", 0)) == faults
+    assert len(faults_of(nearly, "fp32", Budget(0))) == faults
 
 
 def test_a_miou_that_is_no_number_never_passes() -> None:
@@ -108,3 +113,11 @@ def test_samples_without_a_labelled_pixel_are_refused() -> None:
 def test_no_samples_are_refused() -> None:
     with pytest.raises(DataError):
         compare(all_road, {"a": all_road}, [], LABELS, (2, 2))
+
+
+def test_a_class_that_lost_more_than_it_may_is_named_the_worst_first() -> None:
+    drops = {"road": 2.0, "car": 2.5, "sky": -9.0, "pole": 30.0, "train": None}
+    (fault,) = class_faults(drops, 2.0)
+    assert "pole by 30.00, car by 2.50" in fault
+    assert "road" not in fault
+    assert class_faults(drops, None) == class_faults(drops, 30.0) == []

@@ -115,7 +115,9 @@ class TestTheRunsOwnSplits:
         return save(model, tmp_path / "best.keras", dataset.labels, recipe)
 
     def test_it_calibrates_and_measures_on_them(self, recipe_checkpoint, tmp_path) -> None:
-        options = ExportOptions(format="onnx", precision="int8", max_drop_points=10, out=tmp_path)
+        options = ExportOptions(
+            format="onnx", precision="int8", max_drop_points=10, max_class_drop_points=100, out=tmp_path
+        )
         manifest = export_model(recipe_checkpoint, None, options).manifest
         assert (manifest.calibration.split, manifest.calibration.samples) == ("fit", 16)
         assert (manifest.models[0].parity.split, manifest.models[0].parity.samples) == ("dev", 8)
@@ -217,7 +219,10 @@ class TestTheGate:
 
     def test_fp32_has_no_budget_for_disagreement(self, faulty, checkpoint, tmp_path) -> None:
         with pytest.raises(AccuracyGateError, match="of pixels are as in Keras"):
-            export_model(checkpoint, None, ExportOptions(format="onnx", max_drop_points=100, out=tmp_path))
+            options = ExportOptions(
+                format="onnx", max_drop_points=100, max_class_drop_points=100, out=tmp_path
+            )
+            export_model(checkpoint, None, options)
 
     def test_a_later_success_removes_the_old_report(self, checkpoint, tmp_path) -> None:
         rejected = tmp_path / "small-x86-fp32.rejected.json"
@@ -305,5 +310,6 @@ def test_every_long_step_is_told(checkpoint, tmp_path) -> None:
 
     export_model(checkpoint, None, ExportOptions(target="jetson", precision="int8", out=tmp_path), stage)
     assert all(finished == total for finished, total in told.values())
-    assert told["Quantising to ONNX int8"] == (24, 24)
-    assert told["Comparing with Keras on val"] == (6, 6)
+    assert told["Calibrating ONNX int8"] == (24, 24)
+    assert told["Running Keras on val"] == (6, 6)
+    assert told["Comparing model.int8.onnx with Keras"] == (6, 6)

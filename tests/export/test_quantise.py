@@ -7,8 +7,13 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from edgeseg.errors import ConversionError
-from edgeseg.export.quantise import RECIPES, quantise_qdq
+from edgeseg.export.int8 import Int8Settings
+from edgeseg.export.quantise import RECIPES, OnnxQuantiser
 from edgeseg.export.to_onnx import convert_onnx
+
+
+def quantise_qdq(graph, recipe, frames) -> onnx.ModelProto:
+    return onnx.load_from_string(OnnxQuantiser(graph, recipe, frames).quantise(Int8Settings()).data)
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,7 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
         ({"calibration_samples": 0}, "--calibration-samples"),
         ({"max_drop_points": -0.1}, "--max-drop"),
         ({"max_drop_points": float("nan")}, "--max-drop"),
+        ({"max_class_drop_points": -1}, "--max-class-drop"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_begins(changes, message) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from edgeseg.errors import EngineBuildError
 from edgeseg.export.artifacts import Artifact
+from edgeseg.export.int8 import Int8Settings
 from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
-from edgeseg.export.quantise import RECIPES, quantise_qdq
+from edgeseg.export.quantise import RECIPES, OnnxQuantiser
 from edgeseg.export.to_onnx import convert_onnx, to_half
 from edgeseg.runtimes.tensorrt.api import Api
 from edgeseg.runtimes.tensorrt.builder import build_engine
@@ -32,7 +33,7 @@ def rtx() -> Api:
 
 def _in_precision(graph: onnx.ModelProto, precision: str, frames: np.ndarray) -> bytes:
     if precision == "int8":
-        return quantise_qdq(graph, RECIPES["tensorrt"], frames).SerializeToString()
+        return OnnxQuantiser(graph, RECIPES["tensorrt"], frames).quantise(Int8Settings()).data
     return to_half(graph).SerializeToString()
 
 
@@ -56,8 +57,8 @@ def test_an_export_for_jetson_names_the_node_that_tensorrt_would_refuse(
         ]
     )
     data = to_half(convert_onnx(model, "mask")).SerializeToString()
-    made = (Artifact("model.fp16.onnx", "onnx", "fp16", data),)
-    monkeypatch.setattr("edgeseg.export.pipeline.make_artifacts", lambda *arguments: made)
+    made = Artifact("model.fp16.onnx", "onnx", "fp16", data)
+    monkeypatch.setattr("edgeseg.export.pipeline.Conversion.in_float", lambda *arguments: made)
     with pytest.raises(EngineBuildError, match=r"\(Resize\).*tf_half_pixel_for_nn.*whole factors") as caught:
         export_model(checkpoint, None, ExportOptions(target="jetson", out=tmp_path))
     assert caught.value.exit_code == 4

@@ -12,8 +12,9 @@ import pytest
 
 import toys
 from edgeseg.errors import ConversionError
+from edgeseg.export.int8 import Int8Settings
 from edgeseg.export.to_onnx import convert_onnx
-from edgeseg.export.to_openvino import IR, convert_openvino
+from edgeseg.export.to_openvino import IR, OpenVINOQuantiser, convert_openvino
 from edgeseg.runtimes.openvino import import_openvino
 from edgeseg.runtimes.openvino_ir import unsafe_part
 
@@ -36,6 +37,11 @@ def run(ir: IR, frames: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def quantised(graph: onnx.ModelProto, frames: np.ndarray, *more) -> IR:
+    made = OpenVINOQuantiser(graph, frames, *more).quantise(Int8Settings())
+    return IR(made.data, made.weights)
+
+
 @pytest.fixture(scope="module")
 def graph(model) -> onnx.ModelProto:
     return convert_onnx(model, "mask")
@@ -43,19 +49,15 @@ def graph(model) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def int8(graph, frames) -> IR:
-    return convert_openvino(graph, "int8", frames)
+    return quantised(graph, frames)
 
 
 @pytest.mark.parametrize("precision", NEEDED)
 def test_it_gives_keras_masks_from_the_same_pixels(graph, int8, frames, expected, precision) -> None:
-    made = int8 if precision == "int8" else convert_openvino(graph, precision)
+    made = int8 if precision == "int8" else convert_openvino(graph, "fp16" if precision == "fp16" else "fp32")
     masks = run(made, frames)["mask"]
     assert (masks.dtype, masks.shape) == (np.uint8, expected.shape)
     assert np.mean(masks == expected) >= NEEDED[precision]
-
-
-def test_bf16_has_the_weights_of_fp32(graph) -> None:
-    assert convert_openvino(graph, "bf16").weights == convert_openvino(graph, "fp32").weights
 
 
 @pytest.mark.parametrize(
@@ -99,14 +101,24 @@ def test_what_is_written_passes_the_vehicles_check(graph, int8) -> None:
 
 def test_every_calibration_frame_is_seen(graph, frames) -> None:
     told = []
-    convert_openvino(graph, "int8", frames[:5], lambda finished, total: told.append((finished, total)))
+    quantised(graph, frames[:5], lambda finished, total: told.append((finished, total)))
     assert told[-1] == (5, 5)
     assert set(told) == {(n, 5) for n in range(1, 6)}
 
 
-def test_int8_without_frames_is_a_conversion_error(graph) -> None:
-    with pytest.raises(ConversionError, match="calibration images"):
-        convert_openvino(graph, "int8")
+def test_layers_that_are_named_stay_in_float(graph, int8, frames) -> None:
+    quantiser = OpenVINOQuantiser(graph, frames[:4])
+    assert len(quantiser.layers) == 5
+    kept = quantiser.quick().quantise(Int8Settings(float_layers=frozenset(quantiser.layers[1:3])))
+    none = quantiser.quantise(Int8Settings(float_layers=frozenset(quantiser.layers)))
+    counts = [made.count(b"FakeQuantize") for made in (int8.graph, kept.data, none.data)]
+    assert counts[0] > counts[1] > counts[2] == 0
+
+
+def test_ranges_by_percentile_are_others_and_no_worse_than_useless(graph, int8, frames, expected) -> None:
+    made = OpenVINOQuantiser(graph, frames).quantise(Int8Settings("percentile"))
+    assert (made.data, made.weights) != (int8.graph, int8.weights)
+    assert np.mean(run(IR(made.data, made.weights), frames)["mask"] == expected) >= NEEDED["int8"] - 0.02
 
 
 def test_an_operation_that_openvino_lacks_is_a_conversion_error(graph) -> None:
@@ -121,9 +133,10 @@ def test_nothing_reaches_the_terminal() -> None:
     """In a process of its own: NNCF writes through Python, past what pytest's capture gives it."""
     code = """
 import numpy as np, onnx, toys
-from edgeseg.export.to_openvino import convert_openvino
+from edgeseg.export.int8 import Int8Settings
+from edgeseg.export.to_openvino import OpenVINOQuantiser
 graph = onnx.load_from_string(toys.onnx_model(32, 64))
-made = convert_openvino(graph, "int8", np.zeros((4, 32, 64, 3), np.uint8))
+made = OpenVINOQuantiser(graph, np.zeros((4, 32, 64, 3), np.uint8)).quantise(Int8Settings())
 assert made.weights
 """
     paths = os.pathsep.join([str(Path(toys.__file__).parent), *sys.path])

@@ -102,7 +102,14 @@ def test_fewer_samples_than_the_exports_are_measured_but_not_judged(exported, da
 
 
 def test_by_default_the_samples_of_the_export_are_measured(checkpoint, data_spec, tmp_path) -> None:
-    options = ExportOptions(format="onnx", split="train", samples=5, max_drop_points=10, out=tmp_path)
+    options = ExportOptions(
+        format="onnx",
+        split="train",
+        samples=5,
+        max_drop_points=10,
+        max_class_drop_points=100,
+        out=tmp_path,
+    )
     bundle = export_model(checkpoint, None, options).path
     (same,) = [c for c in verify(bundle, data=data_spec) if c.name == "accuracy"]
     assert (same.state, "5 samples" in same.seen) == ("passed", True)
@@ -126,11 +133,11 @@ def test_the_budget_can_be_tightened(exported, checkpoint, monkeypatch) -> None:
     from edgeseg.export import verify as module
 
     monkeypatch.setattr(
-        module, "faults_of", lambda comparison, precision, points: [f"budget {points}"] if points < 1 else []
+        module, "faults_of", lambda comparison, precision, budget: [f"{budget}"] if budget.drop < 1 else []
     )
     bundle = exported("x86", "fp16").path
     verify(bundle, against=checkpoint)
-    with pytest.raises(AccuracyGateError, match=r"budget 0\.25"):
+    with pytest.raises(AccuracyGateError, match=r"Budget\(drop=0\.25, class_drop=None\)"):
         verify(bundle, against=checkpoint, max_drop_points=0.25)
 
 

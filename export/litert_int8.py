@@ -1,0 +1,155 @@
+"""LiteRT in int8: one conversion and one calibration, from which files of any settings are made.
+
+The converter is asked for the calibrated float model alone; its ranges are then replaced and layers left out,
+before the same quantiser runs that the converter would have run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.bundle.manifest import Output
+from edgeseg.export.converter import converting, signature_of
+from edgeseg.export.int8 import Int8File, Int8Settings
+from edgeseg.export.progress import Advance, ignore
+from edgeseg.export.ranges import RANGES, Range, Seen
+from edgeseg.export.to_litert import ADVICE, converter_of, write_saved_model
+from edgeseg.runtimes.choice import available_cores
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+_FILE_IDENTIFIER = b"TFL3"
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
+
+
+class LiteRTQuantiser:
+    """A :class:`edgeseg.export.int8.Quantiser` of ``.tflite`` files.
+
+    Args:
+        model: The Keras model.
+        output: What the graph gives.
+        frames: Calibration images ``uint8 [N, H, W, 3]`` RGB.
+        on_progress: Called as frames are seen.
+
+    Raises:
+        ConversionError: The model does not keep to the contract, or holds an operation LiteRT does not have.
+    """
+
+    ranges = tuple(RANGES)
+
+    def __init__(
+        self,
+        model: keras.Model,
+        output: Output,
+        frames: npt.NDArray[np.uint8],
+        on_progress: Advance = ignore,
+    ) -> None:
+        self._calibrated = _calibrated(model, output, frames[:1])
+        self._seen = _see(self._calibrated, frames, on_progress)
+        self.layers = _layer_names(self._calibrated)
+
+    def quantise(self, settings: Int8Settings) -> Int8File:
+        chosen = RANGES[settings.ranges]
+        spans = {index: chosen(seen) for index, seen in self._seen.items()}
+        with converting("conversion to LiteRT int8", ADVICE):
+            from tensorflow.lite.python.convert import mlir_quantize
+
+            calibrated = _with_ranges(self._calibrated, spans)
+            return Int8File(bytes(mlir_quantize(calibrated, denylisted_nodes=sorted(settings.float_layers))))
+
+    def quick(self) -> LiteRTQuantiser:
+        return self
+
+
+def _calibrated(model: keras.Model, output: Output, frames: npt.NDArray[np.uint8]) -> bytes:
+    """The float model with a range for every tensor that a quantiser needs one of."""
+    signature = signature_of(model, output)
+    with converting("conversion to LiteRT int8", ADVICE), tempfile.TemporaryDirectory() as saved_model:
+        write_saved_model(model, signature, saved_model)
+        converter = converter_of(saved_model)
+        _ask_for_ranges(converter, frames)
+        return bytes(converter.convert())
+
+
+def _ask_for_ranges(converter: tf.lite.TFLiteConverter, frames: npt.NDArray[np.uint8]) -> None:
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([frame[None]] for frame in frames)
+    # Only these: where an operation has no int8 kernel, a failure is better than a silent float island.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    # Its own ranges are replaced: one frame is enough to find out which tensors need one.
+    converter._experimental_calibrate_only = True
+
+
+def _see(calibrated: bytes, frames: npt.NDArray[np.uint8], on_progress: Advance) -> dict[int, Seen]:
+    """What each tensor that has a range holds on the frames, by its index in the file."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    wanted = [i for i, tensor in enumerate(_graph(_parsed(calibrated)).tensors) if _has_range(tensor)]
+    # Without the delegate that would fuse them away, the tensors in between can be read.
+    interpreter = Interpreter(
+        model_content=calibrated,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+        num_threads=available_cores(),
+    )
+    interpreter.allocate_tensors()
+    image = interpreter.get_input_details()[0]["index"]
+    seen: dict[int, Seen] = defaultdict(Seen)
+    for count, frame in enumerate(frames, start=1):
+        interpreter.set_tensor(image, frame[None])
+        interpreter.invoke()
+        for index in wanted:
+            seen[index].add(interpreter.get_tensor(index))
+        on_progress(count, len(frames))
+    return dict(seen)
+
+
+def _with_ranges(calibrated: bytes, spans: Mapping[int, Range]) -> bytes:
+    """The same file with other ranges."""
+    import flatbuffers
+
+    model = _parsed(calibrated)
+    tensors = _graph(model).tensors
+    for index, (low, high) in spans.items():
+        tensors[index].quantization.min = [low]
+        tensors[index].quantization.max = [high]
+    builder = flatbuffers.Builder(len(calibrated))
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _layer_names(calibrated: bytes) -> tuple[str, ...]:
+    """The layers that multiply, by the names of what they give, as the quantiser knows them."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    model = _parsed(calibrated)
+    graph, multiplying = _graph(model), {getattr(BuiltinOperator, name) for name in _LAYERS}
+    return tuple(
+        graph.tensors[op.outputs[0]].name.decode()
+        for op in graph.operators
+        if model.operatorCodes[op.opcodeIndex].builtinCode in multiplying
+    )
+
+
+def _parsed(data: bytes) -> Any:
+    from ai_edge_litert.schema_py_generated import Model, ModelT
+
+    return ModelT.InitFromObj(Model.GetRootAs(data, 0))
+
+
+def _graph(model: Any) -> Any:
+    return model.subgraphs[0]
+
+
+def _has_range(tensor: Any) -> bool:
+    return tensor.quantization is not None and tensor.quantization.max is not None

@@ -1,0 +1,118 @@
+"""Models that plain int8 ruins, and what the ladder makes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import edgeseg
+from edgeseg.errors import AccuracyGateError
+from edgeseg.export.equalise import _pairs, _scale_inputs, _scale_outputs
+from edgeseg.export.ladder import Attempt, _doubling
+from edgeseg.export.pipeline import export_model
+from edgeseg.export.plan import ExportOptions
+
+SPREAD = 100
+
+
+def depthwise_model(classes: int, height: int, width: int) -> keras.Model:
+    image = keras.Input((height, width, 3), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, -1.0)(image)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(layers.Conv2D(16, 3, padding="same")(x)))
+    for _ in range(3):
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
+        x = layers.Conv2D(16, 1, use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
+    return keras.Model(image, layers.Conv2D(classes, 1, name="logits")(x), name="depthwise")
+
+
+def make_hard(model: keras.Model) -> None:
+    """Spread the channels between layers by ``SPREAD``, and take it back in the layer after."""
+    rng = np.random.default_rng(5)
+    for pair in _pairs(model):
+        factors = SPREAD ** rng.uniform(-0.5, 0.5, pair.between.shape[-1])
+        _scale_outputs(pair.first, factors)
+        _scale_inputs(pair.second, 1 / factors)
+
+
+@pytest.fixture(scope="module")
+def hard(dataset, frames, save, tmp_path_factory) -> Path:
+    keras.utils.set_random_seed(3)
+    model = depthwise_model(len(dataset.labels), *frames.shape[1:3])
+    masks = np.stack([sample.mask for sample in dataset.samples("train")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    model.compile(keras.optimizers.Adam(1e-2), loss, jit_compile=False)
+    model.fit(frames, masks, batch_size=4, epochs=8, verbose=0)
+    before = model.predict(frames[:2], verbose=0)
+    make_hard(model)
+    assert np.abs(model.predict(frames[:2], verbose=0) - before).max() < 1e-3 * np.abs(before).max()
+    return save(model, tmp_path_factory.mktemp("hard") / "hard.keras", dataset.labels)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("target", ["arm", "x86"])
+def test_what_collapses_is_brought_back_unaided(hard: Path, target: str, tmp_path: Path) -> None:
+    attempts: list[Attempt] = []
+    options = ExportOptions(target=target, precision="int8", max_class_drop_points=5, out=tmp_path)
+    result = export_model(hard, None, options, on_attempt=attempts.append)
+    assert attempts[0].rung == "plain"
+    assert attempts[0].drop_points > 5, "it does not collapse, so this would prove nothing"
+    assert attempts[-1].equalised
+    assert attempts[-1].drop_points <= 0.5
+    assert not attempts[-1].faults
+    report = json.loads((result.path / "report.json").read_text())
+    assert [tried["rung"] for tried in report["quantisation"]["attempts"]] == [a.rung for a in attempts]
+    assert report["quantisation"]["chosen"] == attempts[-1].rung
+    assert result.manifest.models[0].parity.drop_points == pytest.approx(attempts[-1].drop_points)
+    with edgeseg.load(result.path) as segmenter:
+        assert segmenter.self_test() == 1
+
+
+@pytest.mark.heavy
+def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path: Path) -> None:
+    """Better than Keras by 50 points: no rung can, and layers were measured one at a time."""
+    attempts: list[Attempt] = []
+
+    class Impossible(ExportOptions):
+        @property
+        def budget(self):
+            return type(super().budget)(-50.0)
+
+    with pytest.raises(AccuracyGateError, match="mIoU fell by"):
+        export_model(
+            hard, None, Impossible(target="arm", precision="int8", out=tmp_path), on_attempt=attempts.append
+        )
+    names = [attempt.rung for attempt in attempts]
+    assert names == [
+        "plain",
+        "percentile ranges",
+        "mse ranges",
+        "equalised",
+        "1 layer in float",
+        "2 layers in float",
+        "4 layers in float",
+    ]
+    (rejected,) = tmp_path.glob("*.rejected.json")
+    told = json.loads(rejected.read_text())["quantisation"]
+    assert len(told["attempts"]) == len(attempts)
+    damages = [one["damage"] for one in told["sensitivity"]]
+    assert len(damages) == 8
+    assert damages == sorted(damages, reverse=True)
+    assert damages[0] > 0
+    closest = min(attempts, key=lambda attempt: attempt.drop_points)
+    assert told["chosen"] == closest.rung
+    floats = set(attempts[-1].settings.float_layers)
+    assert floats == {one["layer"] for one in told["sensitivity"][:4]}
+
+
+def test_the_counts_of_float_layers_double() -> None:
+    assert list(_doubling(0)) == []
+    assert list(_doubling(1)) == [1]
+    assert list(_doubling(6)) == [1, 2, 4, 6]
+    assert list(_doubling(8)) == [1, 2, 4, 8]
