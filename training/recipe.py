@@ -50,10 +50,10 @@ class Recipe(BaseModel):
         None, description="Checkpoint (.keras) of a model or ensemble whose logits are learnt too."
     )
     distill_distance: Literal["pixel", "channel"] = Field(
-        "pixel", description="What is compared: a pixel's classes, or a class's place in the image."
+        "channel", description="What is compared: a pixel's classes, or a class's place in the image."
     )
     distill_weight: float = Field(1.0, ge=0, description="Of the distance from the teacher.")
-    distill_temperature: float = Field(2.0, gt=0, description="Softens both sides of that distance.")
+    distill_temperature: float = Field(1.0, gt=0, description="Softens both sides of that distance.")
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "poly", "plateau", "constant"] = Field(

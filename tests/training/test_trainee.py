@@ -123,7 +123,9 @@ class TestTeacher:
     def test_adds_its_distance_and_learns_nothing(
         self, taught: Path, tiny_recipe: Any, cached: CachedSplit
     ) -> None:
-        recipe = tiny_recipe(teacher=str(taught), distill_weight=0.5, distill_temperature=4)
+        recipe = tiny_recipe(
+            teacher=str(taught), distill_distance="pixel", distill_weight=0.5, distill_temperature=4
+        )
         network = new_network(recipe, cached.labels)
         trainee = make_trainee(network, recipe, cached, open_teacher(recipe, cached.labels))
         plain = make_trainee(new_network(recipe, cached.labels), recipe, cached)
