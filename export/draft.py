@@ -15,6 +15,7 @@ from edgeseg.export.measure import loaded
 from edgeseg.export.parity import Comparison, Reference
 from edgeseg.export.plan import Plan
 from edgeseg.export.progress import Stage
+from edgeseg.runtimes.tensorrt.graph_check import refuse_known_bad
 from edgeseg.segmenter import Segmenter
 
 
@@ -52,7 +53,13 @@ class Draft:
             yield segmenters
 
     def tried(self, artifact: Artifact, reference: Reference, stage: Stage) -> Tried:
-        """One file beside Keras."""
+        """One file beside Keras.
+
+        Raises:
+            EngineBuildError: The target builds an engine of it, and TensorRT is known to refuse the graph.
+        """
+        if self.plan.target.builds_engine:
+            refuse_known_bad(artifact.file, artifact.data)
         total = len(reference.masks)
         with self.opened([artifact]) as opened, stage(f"Comparing {artifact.file} with Keras") as advance:
             segmenter = opened[artifact.file]

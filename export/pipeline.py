@@ -30,7 +30,6 @@ from edgeseg.export.progress import Stage, silent
 from edgeseg.export.selection import CalibrationSet, calibration_items, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
 from edgeseg.export.writer import write_bundle
-from edgeseg.runtimes.tensorrt.graph_check import refuse_known_bad
 
 
 @dataclass(frozen=True)
@@ -176,9 +175,6 @@ def _candidates(
         try:
             files, climb = making.files(draft)
             artifacts = [tried.artifact for tried in files]
-            if plan.target.builds_engine:
-                for artifact in artifacts:
-                    refuse_known_bad(artifact.file, artifact.data)
             segmenters = opened.enter_context(draft.opened(artifacts))
         except (ConversionError, BundleError) as error:
             if not candidates and draft is drafts[-1]:

@@ -68,8 +68,7 @@ class OpenVINOQuantiser:
     ) -> None:
         self._model, self._frames, self._on_progress = model, frames, on_progress
         with converting("conversion to OpenVINO int8", _ADVICE):
-            operations = _read(model).get_ordered_ops()
-        self.layers = tuple(op.get_friendly_name() for op in operations if op.get_type_name() in _LAYERS)
+            self.layers = tuple(op.get_friendly_name() for op in _layers(_read(model)))
 
     def quantise(self, settings: Int8Settings) -> Int8File:
         with converting("conversion to OpenVINO int8", _ADVICE) as capture:
@@ -86,7 +85,17 @@ class OpenVINOQuantiser:
 
 def _read(model: onnx.ModelProto) -> Any:
     # Not openvino.convert_model, which only adds its own telemetry to this.
-    return import_openvino().Core().read_model(model=model.SerializeToString())
+    graph = import_openvino().Core().read_model(model=model.SerializeToString())
+    for number, layer in enumerate(_layers(graph), start=1):
+        kind, name = layer.get_type_name(), layer.get_friendly_name()
+        # OpenVINO gives some a number of its own, which is another at every reading.
+        if name.startswith(f"{kind}_"):
+            layer.set_friendly_name(f"{kind}_{number}")
+    return graph
+
+
+def _layers(graph: Any) -> list[Any]:
+    return [op for op in graph.get_ordered_ops() if op.get_type_name() in _LAYERS]
 
 
 def _saved(graph: Any, *, compress_to_fp16: bool) -> IR:

@@ -56,10 +56,12 @@ def hard(dataset, frames, save, tmp_path_factory) -> Path:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("target", ["arm", "x86"])
-def test_what_collapses_is_brought_back_unaided(hard: Path, target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("target", "kind"), [("arm", "litert"), ("x86", "onnx")])
+def test_what_collapses_is_brought_back_unaided(hard: Path, target: str, kind: str, tmp_path: Path) -> None:
     attempts: list[Attempt] = []
-    options = ExportOptions(target=target, precision="int8", max_class_drop_points=5, out=tmp_path)
+    options = ExportOptions(
+        target=target, format=kind, precision="int8", max_class_drop_points=5, out=tmp_path
+    )
     result = export_model(hard, None, options, on_attempt=attempts.append)
     assert attempts[0].rung == "plain"
     assert attempts[0].drop_points > 5, "it does not collapse, so this would prove nothing"
@@ -67,8 +69,11 @@ def test_what_collapses_is_brought_back_unaided(hard: Path, target: str, tmp_pat
     assert attempts[-1].drop_points <= 0.5
     assert not attempts[-1].faults
     report = json.loads((result.path / "report.json").read_text())
-    assert [tried["rung"] for tried in report["quantisation"]["attempts"]] == [a.rung for a in attempts]
-    assert report["quantisation"]["chosen"] == attempts[-1].rung
+    told = report["quantisation"][kind]
+    assert [tried["rung"] for tried in told["attempts"]] == [a.rung for a in attempts]
+    assert told["chosen"] == attempts[-1].rung
+    (page,) = tmp_path.glob("*.int8.html")
+    assert "equalised" in page.read_text()
     assert result.manifest.models[0].parity.drop_points == pytest.approx(attempts[-1].drop_points)
     with edgeseg.load(result.path) as segmenter:
         assert segmenter.self_test() == 1
@@ -99,7 +104,7 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
         "4 layers in float",
     ]
     (rejected,) = tmp_path.glob("*.rejected.json")
-    told = json.loads(rejected.read_text())["quantisation"]
+    told = json.loads(rejected.read_text())["quantisation"]["litert"]
     assert len(told["attempts"]) == len(attempts)
     damages = [one["damage"] for one in told["sensitivity"]]
     assert len(damages) == 8
