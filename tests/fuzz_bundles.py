@@ -28,7 +28,7 @@ from edgeseg.bundle.canonical import to_canonical_json
 from edgeseg.bundle.manifest import _digest
 from edgeseg.errors import BundleError
 from edgeseg.runtimes.litert import _refuse_custom_code
-from edgeseg.runtimes.onnx import _refuse_external_data
+from edgeseg.runtimes.onnx_source import refuse_external_data
 
 FILES = ("manifest.json", "golden.npz", "model.onnx", "report.json", "signature.json")
 TOKENS = [
@@ -78,7 +78,7 @@ def _outcomes(place: Path, tflite: bytes, onnx: bytes) -> Iterator[str]:
     readers = {
         "bundle": lambda: Bundle.open(place).golden(),
         "tflite": lambda: _refuse_custom_code("model.tflite", tflite),
-        "onnx": lambda: _refuse_external_data("model.onnx", onnx),
+        "onnx": lambda: refuse_external_data("model.onnx", onnx),
     }
     for name, read in readers.items():
         try:

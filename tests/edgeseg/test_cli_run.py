@@ -262,7 +262,7 @@ def test_info_lists_what_there_is() -> None:
     assert "cross_entropy" in values["losses"]
     assert "camvid" in values["datasets"]
     assert set(values["targets"]) >= {"arm", "x86", "jetson"}
-    assert set(values["runtimes"]) == {"litert", "onnx", "openvino"}
+    assert set(values["runtimes"]) == {"litert", "onnx", "openvino", "tensorrt"}
     assert values["runtimes"]["openvino"]["version"]
     assert any("openvino" in target for target in values["machine"]["bundles_it_can_run"])
     assert values["machine"]["cores"] >= 1

@@ -290,7 +290,7 @@ def test_the_precision_asked_for_is_the_one_that_runs(make_bundle: Any) -> None:
 
 def test_unknown_and_unfit_runtimes(bundle: Path) -> None:
     opened = Bundle.open(bundle)
-    with pytest.raises(UnknownNameError, match="litert, onnx, tensorrt"):
+    with pytest.raises(UnknownNameError, match="litert, onnx, openvino, tensorrt"):
         choose_model(opened, runtime="coreml")
     with pytest.raises(UsageError, match="litert"):
         choose_model(opened, runtime="litert")
