@@ -14,7 +14,7 @@ demo: $(VENV)/.demo-installed
 	$(BIN)/edgeseg demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not large" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not large" -n 2 --dist loadfile --no-loadscope-reorder --durations=40
 
 large: $(VENV)/.dev-installed ## larger sizes of what the tests cover already
 	$(BIN)/python -m pytest -m large
