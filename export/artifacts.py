@@ -12,18 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bundle.manifest import FileFormat, Output, Precision
-from edgeseg.export.int8 import Int8File, Quantiser
+from edgeseg.export.int8 import Quantiser
 from edgeseg.export.litert_int8 import LiteRTQuantiser
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Stage, silent
 from edgeseg.export.quantise import RECIPES, OnnxQuantiser
 from edgeseg.export.targets import Format
-from edgeseg.export.to_litert import convert_litert
+from edgeseg.export.to_litert import FloatPrecision, convert_litert
 from edgeseg.export.to_onnx import convert_onnx, to_half
 from edgeseg.export.to_openvino import OpenVINOQuantiser, convert_openvino
 
 if TYPE_CHECKING:
     import keras
     import onnx
+
+
+_SUFFIXES: dict[FileFormat, str] = {"tflite": "tflite", "onnx": "onnx", "openvino": "xml"}
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,13 @@ class Conversion:
             ConversionError: The converter failed.
         """
         make = {"tflite": self._tflite, "onnx": self._onnx, "openvino": self._openvino}[kind.stored]
-        return make(precision)
+        # bf16 is a way to run the file of fp32.
+        return self.artifact(kind, precision, make("fp16" if precision == "fp16" else "fp32"))
 
-    def in_int8(self, kind: Format, made: Int8File) -> Artifact:
-        """The file that the quantiser of a format made."""
-        suffix = {"tflite": "tflite", "onnx": "onnx", "openvino": "xml"}[kind.stored]
-        return Artifact(f"model.int8.{suffix}", kind.stored, "int8", made.data, made.weights)
+    def artifact(self, kind: Format, precision: Precision, made: ModelBytes) -> Artifact:
+        """A file of one format under its name in the bundle."""
+        name = f"model.{precision}.{_SUFFIXES[kind.stored]}"
+        return Artifact(name, kind.stored, precision, made.data, made.weights)
 
     def quantiser(self, kind: Format, frames: npt.NDArray[np.uint8], *, equalise: bool) -> Quantiser:
         """What makes int8 files of one format.
@@ -101,22 +106,22 @@ class Conversion:
         with self._stage("Calibrating ONNX int8") as advance:
             return OnnxQuantiser(graph, RECIPES[kind.qdq], frames, advance)
 
-    def _tflite(self, precision: Precision) -> Artifact:
+    def _tflite(self, precision: FloatPrecision) -> ModelBytes:
         with self._stage(f"Converting to LiteRT {precision}") as advance:
-            data = convert_litert(self._model, self._output, "fp16" if precision == "fp16" else "fp32")
+            data = convert_litert(self._model, self._output, precision)
             advance(1, 1)
-        return Artifact(f"model.{precision}.tflite", "tflite", precision, data)
+        return ModelBytes(data)
 
-    def _onnx(self, precision: Precision) -> Artifact:
+    def _onnx(self, precision: FloatPrecision) -> ModelBytes:
         graph = to_half(self._full_graph) if precision == "fp16" else self._full_graph
-        return Artifact(f"model.{precision}.onnx", "onnx", precision, graph.SerializeToString())
+        return ModelBytes(graph.SerializeToString())
 
-    def _openvino(self, precision: Precision) -> Artifact:
+    def _openvino(self, precision: FloatPrecision) -> ModelBytes:
         graph = self._full_graph
         with self._stage(f"Converting to OpenVINO {precision}") as advance:
-            made = convert_openvino(graph, "fp16" if precision == "fp16" else "fp32")
+            made = convert_openvino(graph, precision)
             advance(1, 1)
-        return Artifact(f"model.{precision}.xml", "openvino", precision, made.graph, made.weights)
+        return made
 
     @cached_property
     def _full_graph(self) -> onnx.ModelProto:

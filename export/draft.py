@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeseg.bundle import Bundle, Manifest
-from edgeseg.bundle.manifest import Parity
+from edgeseg.bundle import Bundle
 from edgeseg.export.artifacts import Artifact
 from edgeseg.export.describe import Origin, manifest_of
-from edgeseg.export.measure import loaded
+from edgeseg.export.measure import compare_with_keras, loaded
 from edgeseg.export.parity import Comparison, Reference
 from edgeseg.export.plan import Plan
 from edgeseg.export.progress import Stage
@@ -36,16 +35,10 @@ class Draft:
     plan: Plan
     origin: Origin
 
-    def manifest(
-        self, artifacts: Sequence[Artifact], parities: Mapping[str, Parity] | None = None
-    ) -> Manifest:
-        """The manifest of a bundle of these files; ``parities`` are by file name."""
-        return manifest_of(self.destination.stem, self.plan, self.origin, artifacts, parities or {})
-
     @contextmanager
     def opened(self, artifacts: Sequence[Artifact]) -> Iterator[dict[str, Segmenter]]:
         """The files, loaded by the runtime that the target prefers of those installed, by file name."""
-        draft = self.manifest(artifacts)
+        draft = manifest_of(self.destination.stem, self.plan, self.origin, artifacts, {})
         members = {name: data for artifact in artifacts for name, data in artifact.members.items()}
         with loaded(
             Bundle(self.destination, draft, draft.label_set(), members), self_test=False
@@ -60,8 +53,6 @@ class Draft:
         """
         if self.plan.target.builds_engine:
             refuse_known_bad(artifact.file, artifact.data)
-        total = len(reference.masks)
-        with self.opened([artifact]) as opened, stage(f"Comparing {artifact.file} with Keras") as advance:
-            segmenter = opened[artifact.file]
-            comparison = reference.compare(segmenter.predict, lambda finished: advance(finished, total))
-            return Tried(artifact, segmenter.runtime_name, comparison)
+        with self.opened([artifact]) as segmenters:
+            segmenter = segmenters[artifact.file]
+            return Tried(artifact, segmenter.runtime_name, compare_with_keras(reference, segmenter, stage))

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+from edgeseg.export.model_bytes import ModelBytes
+from edgeseg.export.ranges import RANGES, Range, Seen
+
+Key = TypeVar("Key", int, str)
+Self = TypeVar("Self", bound="Calibrated[Any]")
 
 
 @dataclass(frozen=True)
@@ -19,14 +26,6 @@ class Int8Settings:
     float_layers: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Int8File:
-    """What a quantiser makes: the model file, and its weights where the format keeps them apart."""
-
-    data: bytes
-    weights: bytes | None = None
-
-
 class Quantiser(Protocol):
     """A model that can be quantised in many ways.
 
@@ -38,7 +37,7 @@ class Quantiser(Protocol):
     layers: tuple[str, ...]
     ranges: tuple[str, ...]
 
-    def quantise(self, settings: Int8Settings) -> Int8File:
+    def quantise(self, settings: Int8Settings) -> ModelBytes:
         """The model file.
 
         Raises:
@@ -47,3 +46,26 @@ class Quantiser(Protocol):
 
     def quick(self) -> Quantiser:
         """The same for trying very many settings, be it with coarser ranges."""
+
+
+class Calibrated(Generic[Key]):
+    """What quantisers share that see the calibration images once, whatever is made of them afterwards.
+
+    Args:
+        seen: What each tensor held, by what the format calls it.
+        layers: The layers that compute.
+    """
+
+    ranges = tuple(RANGES)
+
+    def __init__(self, seen: Mapping[Key, Seen], layers: tuple[str, ...]) -> None:
+        self._seen, self.layers = seen, layers
+
+    def spans(self, settings: Int8Settings) -> dict[Key, Range]:
+        """The range of each tensor, by the rule that the settings name."""
+        chosen = RANGES[settings.ranges]
+        return {key: chosen(seen) for key, seen in self._seen.items()}
+
+    def quick(self: Self) -> Self:
+        """It is as quick as it can be: nothing is calibrated anew."""
+        return self

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.evaluation import Predictor
-from edgeseg.export.artifacts import Conversion
+from edgeseg.export.artifacts import Artifact, Conversion
 from edgeseg.export.draft import Draft, Tried
-from edgeseg.export.int8 import Int8File, Int8Settings, Quantiser
+from edgeseg.export.int8 import Int8Settings, Quantiser
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.parity import Budget, Comparison, Reference, faults_of
 from edgeseg.export.progress import Stage
 from edgeseg.export.sensitivity import LayerDamage, layer_damages
@@ -160,12 +161,13 @@ class Ladder:
             yield name, Int8Settings(start.settings.ranges, layers), start.equalised
 
     def _try(self, rung: str, settings: Int8Settings, equalised: bool) -> Attempt:
-        artifact = self.conversion.in_int8(
-            self._kind, self._quantiser(equalised=equalised).quantise(settings)
-        )
+        artifact = self._artifact(self._quantiser(equalised=equalised).quantise(settings))
         tried = self.draft.tried(artifact, self.reference, self.stage)
         faults = faults_of(tried.comparison, "int8", self._budget)
         return Attempt(self._kind.name, rung, settings, equalised, tried, tuple(faults))
+
+    def _artifact(self, made: ModelBytes) -> Artifact:
+        return self.conversion.artifact(self._kind, "int8", made)
 
     def _best(self) -> Attempt:
         """The one that keeps the budget, which is the last, or comes closest."""
@@ -190,8 +192,8 @@ class Ladder:
         quantiser = self._quantiser(equalised=start.equalised).quick()
 
         @contextmanager
-        def opened(made: Int8File) -> Iterator[Predictor]:
-            artifact = self.conversion.in_int8(self._kind, made)
+        def opened(made: ModelBytes) -> Iterator[Predictor]:
+            artifact = self._artifact(made)
             with self.draft.opened([artifact]) as segmenters:
                 yield segmenters[artifact.file].predict
 

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bundle.manifest import Output
-from edgeseg.export.converter import converting, signature_of
-from edgeseg.export.int8 import Int8File, Int8Settings
+from edgeseg.export.converter import Signature, converting, signature_of
+from edgeseg.export.int8 import Calibrated, Int8Settings
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
-from edgeseg.export.ranges import RANGES, Range, Seen
+from edgeseg.export.ranges import Range, Seen
 from edgeseg.export.to_litert import ADVICE, converter_of, write_saved_model
 from edgeseg.runtimes.choice import available_cores
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+_WHAT = "conversion to LiteRT int8"
 _FILE_IDENTIFIER = b"TFL3"
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
-class LiteRTQuantiser:
+class LiteRTQuantiser(Calibrated[int]):
     """A :class:`edgeseg.export.int8.Quantiser` of ``.tflite`` files.
 
     Args:
@@ -43,8 +45,6 @@ class LiteRTQuantiser:
         ConversionError: The model does not keep to the contract, or holds an operation LiteRT does not have.
     """
 
-    ranges = tuple(RANGES)
-
     def __init__(
         self,
         model: keras.Model,
@@ -52,27 +52,25 @@ class LiteRTQuantiser:
         frames: npt.NDArray[np.uint8],
         on_progress: Advance = ignore,
     ) -> None:
-        self._calibrated = _calibrated(model, output, frames[:1])
-        self._seen = _see(self._calibrated, frames, on_progress)
-        self.layers = _layer_names(self._calibrated)
+        signature = signature_of(model, output)
+        with converting(_WHAT, ADVICE) as capture:
+            self._calibrated = _calibrated(model, signature, frames[:1])
+            seen = _see(self._calibrated, frames, capture.showing(on_progress))
+        super().__init__(seen, _layer_names(self._calibrated))
 
-    def quantise(self, settings: Int8Settings) -> Int8File:
-        chosen = RANGES[settings.ranges]
-        spans = {index: chosen(seen) for index, seen in self._seen.items()}
-        with converting("conversion to LiteRT int8", ADVICE):
+    def quantise(self, settings: Int8Settings) -> ModelBytes:
+        with converting(_WHAT, ADVICE):
             from tensorflow.lite.python.convert import mlir_quantize
 
-            calibrated = _with_ranges(self._calibrated, spans)
-            return Int8File(bytes(mlir_quantize(calibrated, denylisted_nodes=sorted(settings.float_layers))))
+            calibrated = _with_ranges(self._calibrated, self.spans(settings))
+            return ModelBytes(
+                bytes(mlir_quantize(calibrated, denylisted_nodes=sorted(settings.float_layers)))
+            )
 
-    def quick(self) -> LiteRTQuantiser:
-        return self
 
-
-def _calibrated(model: keras.Model, output: Output, frames: npt.NDArray[np.uint8]) -> bytes:
+def _calibrated(model: keras.Model, signature: Signature, frames: npt.NDArray[np.uint8]) -> bytes:
     """The float model with a range for every tensor that a quantiser needs one of."""
-    signature = signature_of(model, output)
-    with converting("conversion to LiteRT int8", ADVICE), tempfile.TemporaryDirectory() as saved_model:
+    with tempfile.TemporaryDirectory() as saved_model:
         write_saved_model(model, signature, saved_model)
         converter = converter_of(saved_model)
         _ask_for_ranges(converter, frames)

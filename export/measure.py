@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 from edgeseg.bundle import Bundle
 from edgeseg.export.converter import quiet
 from edgeseg.export.parity import Comparison, Reference, reference_of
-from edgeseg.export.progress import Advance, Stage
+from edgeseg.export.progress import Stage
 from edgeseg.export.selection import spread
 from edgeseg.export.source import Source
 from edgeseg.segmenter import Segmenter, load
@@ -53,17 +52,7 @@ def keras_reference(source: Source, limit: int, stage: Stage) -> Reference:
         )
 
 
-def compare_with_keras(
-    reference: Reference, segmenters: Mapping[str, Segmenter], stage: Stage
-) -> dict[str, Comparison]:
-    """Every segmenter beside Keras, by file name."""
-    comparisons = {}
-    for file, segmenter in segmenters.items():
-        with stage(f"Comparing {file} with Keras") as advance:
-            total = len(reference.masks)
-            comparisons[file] = reference.compare(segmenter.predict, partial(_tell, advance, total))
-    return comparisons
-
-
-def _tell(advance: Advance, total: int, finished: int) -> None:
-    advance(finished, total)
+def compare_with_keras(reference: Reference, segmenter: Segmenter, stage: Stage) -> Comparison:
+    """A segmenter beside Keras, on the reference's samples."""
+    with stage(f"Comparing {segmenter.model.file} with Keras") as advance:
+        return reference.compare(segmenter.predict, advance)

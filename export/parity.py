@@ -10,6 +10,7 @@ from typing import Any
 from edgeseg.bundle.manifest import Parity, Precision
 from edgeseg.errors import DataError
 from edgeseg.evaluation import Evaluation, Evaluator, Predictor, Sample
+from edgeseg.export.progress import Advance, ignore
 from edgeseg.export.selection import MeasuredOn
 from edgeseg.labels import LabelSet, Mask
 from edgeseg.metrics import agreement
@@ -119,15 +120,14 @@ class Reference:
     masks: Sequence[Mask]
     evaluation: Evaluation
 
-    def compare(self, predict: Predictor, on_sample: Callable[[int], None] | None = None) -> Comparison:
-        """One artifact's predictions of the same samples; ``on_sample`` is told how many are done."""
+    def compare(self, predict: Predictor, on_progress: Advance = ignore) -> Comparison:
+        """One artifact's predictions of the same samples."""
         evaluator, agreements = Evaluator(self.labels), {}
         for index, (sample, expected) in enumerate(zip(self.samples(), self.masks, strict=True), start=1):
             mask = predict(resize_image(sample.image, *self.size))
             evaluator.add(sample, mask)
             agreements[sample.name] = agreement(mask, expected)
-            if on_sample:
-                on_sample(index)
+            on_progress(index, len(self.masks))
         lowest = min(agreements, key=agreements.__getitem__)
         mean = sum(agreements.values()) / len(agreements)
         return Comparison(mean, agreements[lowest], lowest, self.labels, self.evaluation, evaluator.result())

@@ -202,8 +202,9 @@ def _gate(destination: Path, chosen: Trial, trials: Sequence[Trial], report: byt
         destination,
         expected="an artifact that is as good as its Keras model, within the budget",
         found=found,
-        next_step=f"No bundle was written; {rejected} holds all figures, per class too. For int8, try more "
-        "and more varied --calibration-samples, or --precision fp16; or allow more with --max-drop.",
+        next_step=f"No bundle was written; {rejected} holds all figures and all that was tried. For "
+        "int8, try more and more varied --calibration-samples, or --precision fp16; or allow more with "
+        "--max-drop and --max-class-drop.",
     )
 
 

@@ -16,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.export.converter import converting
-from edgeseg.export.int8 import Int8File, Int8Settings
+from edgeseg.export.int8 import Calibrated, Int8Settings
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
-from edgeseg.export.ranges import RANGES, Range, Seen
+from edgeseg.export.ranges import Range, Seen
 from edgeseg.runtimes.choice import available_cores
 
 if TYPE_CHECKING:
     import onnx
 
 _TENSORRT_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool")
+_WHAT = "quantisation to ONNX int8"
 _LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _ADVICE = "Export with --precision fp16, or try --format litert; --debug shows all that the converter said."
 
@@ -70,7 +72,7 @@ RECIPES: dict[str, QdqRecipe] = {
 }
 
 
-class OnnxQuantiser:
+class OnnxQuantiser(Calibrated[str]):
     """A :class:`edgeseg.export.int8.Quantiser` of ``.onnx`` files.
 
     Args:
@@ -83,8 +85,6 @@ class OnnxQuantiser:
         ConversionError: The graph cannot be run.
     """
 
-    ranges = tuple(RANGES)
-
     def __init__(
         self,
         model: onnx.ModelProto,
@@ -93,21 +93,18 @@ class OnnxQuantiser:
         on_progress: Advance = ignore,
     ) -> None:
         self._recipe = recipe
-        with converting("quantisation to ONNX int8", _ADVICE) as capture:
+        with converting(_WHAT, _ADVICE) as capture:
             import onnx
 
             self._model = onnx.shape_inference.infer_shapes(model)
-            self._seen = _see(self._model, frames, capture.showing(on_progress))
-        self.layers = tuple(node.name for node in self._model.graph.node if node.op_type in _LAYERS)
+            seen = _see(self._model, frames, capture.showing(on_progress))
+        layers = tuple(node.name for node in self._model.graph.node if node.op_type in _LAYERS)
+        super().__init__(seen, layers)
 
-    def quantise(self, settings: Int8Settings) -> Int8File:
-        chosen = RANGES[settings.ranges]
-        spans = {name: chosen(seen) for name, seen in self._seen.items()}
-        with converting("quantisation to ONNX int8", _ADVICE):
-            return Int8File(_quantised(self._model, self._recipe, spans, settings.float_layers))
-
-    def quick(self) -> OnnxQuantiser:
-        return self
+    def quantise(self, settings: Int8Settings) -> ModelBytes:
+        with converting(_WHAT, _ADVICE):
+            made = _quantised(self._model, self._recipe, self.spans(settings), settings.float_layers)
+            return ModelBytes(made)
 
 
 def _see(model: onnx.ModelProto, frames: npt.NDArray[np.uint8], on_progress: Advance) -> dict[str, Seen]:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.evaluation import Predictor
-from edgeseg.export.int8 import Int8File, Int8Settings, Quantiser
+from edgeseg.export.int8 import Int8Settings, Quantiser
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
 from edgeseg.metrics import agreement
 
@@ -29,7 +30,7 @@ class LayerDamage:
 def layer_damages(
     quantiser: Quantiser,
     ranges: str,
-    opened: Callable[[Int8File], AbstractContextManager[Predictor]],
+    opened: Callable[[ModelBytes], AbstractContextManager[Predictor]],
     frames: npt.NDArray[np.uint8],
     on_progress: Advance = ignore,
 ) -> list[LayerDamage]:

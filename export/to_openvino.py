@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeseg.export.converter import converting
-from edgeseg.export.int8 import Int8File, Int8Settings
+from edgeseg.export.int8 import Int8Settings
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
 from edgeseg.export.ranges import PERCENTILE
+from edgeseg.export.to_litert import FloatPrecision
 from edgeseg.runtimes.openvino import import_openvino
 
 if TYPE_CHECKING:
@@ -23,19 +24,10 @@ if TYPE_CHECKING:
 _FEW_FRAMES = 4
 _LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
 _LOPSIDED = {"Elu", "Gelu", "HSwish", "Mish", "PRelu", "Selu", "Sigmoid", "SoftPlus", "Swish"}
-FloatPrecision = Literal["fp32", "fp16"]
 _ADVICE = "Try --format onnx, or another precision; --debug shows all that the converter said."
 
 
-@dataclass(frozen=True)
-class IR:
-    """A model as OpenVINO keeps it: the graph (``.xml``), and its weights (``.bin``)."""
-
-    graph: bytes
-    weights: bytes
-
-
-def convert_openvino(model: onnx.ModelProto, precision: FloatPrecision) -> IR:
+def convert_openvino(model: onnx.ModelProto, precision: FloatPrecision) -> ModelBytes:
     """Convert an fp32 ONNX graph to one that computes in float.
 
     fp16 keeps weights as float16. bf16 is the file of fp32: the runtime computes it in bfloat16. int8 is made
@@ -70,13 +62,10 @@ class OpenVINOQuantiser:
         with converting("conversion to OpenVINO int8", _ADVICE):
             self.layers = tuple(op.get_friendly_name() for op in _layers(_read(model)))
 
-    def quantise(self, settings: Int8Settings) -> Int8File:
+    def quantise(self, settings: Int8Settings) -> ModelBytes:
         with converting("conversion to OpenVINO int8", _ADVICE) as capture:
-            made = _saved(
-                _quantised(_read(self._model), settings, self._frames, capture.showing(self._on_progress)),
-                compress_to_fp16=False,
-            )
-        return Int8File(made.graph, made.weights)
+            on_progress = capture.showing(self._on_progress)
+            return _saved(_quantised(_read(self._model), settings, self._frames, on_progress))
 
     def quick(self) -> OpenVINOQuantiser:
         some = self._frames[:: max(1, len(self._frames) // _FEW_FRAMES)][:_FEW_FRAMES]
@@ -98,11 +87,11 @@ def _layers(graph: Any) -> list[Any]:
     return [op for op in graph.get_ordered_ops() if op.get_type_name() in _LAYERS]
 
 
-def _saved(graph: Any, *, compress_to_fp16: bool) -> IR:
+def _saved(graph: Any, *, compress_to_fp16: bool = False) -> ModelBytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
         import_openvino().save_model(graph, path, compress_to_fp16=compress_to_fp16)
-        return IR(path.read_bytes(), path.with_suffix(".bin").read_bytes())
+        return ModelBytes(path.read_bytes(), path.with_suffix(".bin").read_bytes())
 
 
 def _quantised(

@@ -143,7 +143,7 @@ def _check_against_keras(
     )
     reference = keras_reference(source, _samples(bundle, options), stage)
     with loaded(bundle, self_test=False) as segmenters:
-        comparisons = compare_with_keras(reference, segmenters, stage)
+        comparisons = {file: compare_with_keras(reference, s, stage) for file, s in segmenters.items()}
     faults = {}
     for model in bundle.manifest.models:
         comparison = comparisons[model.file]

@@ -23,6 +23,7 @@ class FaultyRuntime:
     name: str = "onnx"
     formats: tuple[str, ...] = ("onnx",)
     package: str = "onnxruntime"
+    builds_on_gpu: bool = False
 
     def version(self) -> str:
         return "0"

@@ -50,6 +50,8 @@ class RuntimeFactory(Protocol):
     name: str
     formats: tuple[str, ...]
     package: str
+    builds_on_gpu: bool
+    """Whether the first load of a model builds an engine of it, on the GPU."""
 
     @property
     def remedy(self) -> str:

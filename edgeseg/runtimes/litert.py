@@ -23,6 +23,7 @@ class LiteRT:
     formats: tuple[str, ...] = ("tflite",)
     package = "ai-edge-litert"
     remedy = "pip install 'edgeseg[litert]'"
+    builds_on_gpu = False
 
     def version(self) -> str | None:
         return installed_version(self.package)

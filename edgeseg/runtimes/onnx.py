@@ -22,6 +22,7 @@ class OnnxRuntime:
     formats: tuple[str, ...] = ("onnx",)
     package = "onnxruntime"
     remedy = "pip install 'edgeseg[onnx]'"
+    builds_on_gpu = False
 
     def version(self) -> str | None:
         return installed_version(self.package, "onnxruntime-gpu", "onnxruntime-openvino")

@@ -22,6 +22,7 @@ class OpenVINO:
     formats: tuple[str, ...] = ("openvino",)
     package = "openvino"
     remedy = "pip install 'edgeseg[openvino]'"
+    builds_on_gpu = False
 
     def version(self) -> str | None:
         return installed_version(self.package)

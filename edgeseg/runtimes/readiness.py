@@ -85,7 +85,9 @@ def _gpu_remedy(machine: Machine, bindings: str) -> str:
 
 def _cpu_runtimes(machine: Machine, here: Installed) -> Iterator[Finding]:
     first = {"arm": "litert", "x86": "onnx"}.get(machine.kind)
-    for name in ("onnx", "litert"):
+    for name in RUNTIMES:
+        if name == "tensorrt":  # told of with all that it needs
+            continue
         yield _present(f"runtime {name}", here.runtime(name), RUNTIMES[name].remedy, name == first)
 
 

@@ -28,15 +28,12 @@ from edgeseg.errors import BundleError, EdgesegError, TrialCrashedError, TrialEr
 from edgeseg.runtimes.base import RuntimeFactory
 
 _SECONDS = 60
-# The first load of a model builds its engine, which takes minutes on a small board.
-_SECONDS_OF_BUILDS = {"tensorrt": 3600}
+_SECONDS_OF_BUILD = 3600
 _MEMORY = 2 << 30
 _MEMORY_PER_MODEL_BYTE = 16
 _MEMORY_PER_PIXEL = 4096
 # A thread's stack, and the address space that the C library sets aside for what it allocates.
 _MEMORY_PER_THREAD = 80 << 20
-# CUDA sets aside as much address space as there is memory of all kinds.
-_UNLIMITED_ADDRESSES = ("tensorrt",)
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate")
 _LONGEST_ANSWER = 1 << 16
 _GRACE_SECONDS = 10
@@ -65,8 +62,10 @@ def limits_for(factory: RuntimeFactory, bundle: Bundle, model: ModelFile, thread
     )
     if hasattr(os, "sysconf"):
         memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    seconds = _SECONDS_OF_BUILDS.get(factory.name, _SECONDS)
-    return Limits(seconds, seconds, None if factory.name in _UNLIMITED_ADDRESSES else memory)
+    if factory.builds_on_gpu:
+        # Its first load takes minutes, and CUDA sets aside as many addresses as there is memory of all kinds.
+        return Limits(_SECONDS_OF_BUILD, _SECONDS_OF_BUILD, None)
+    return Limits(_SECONDS, _SECONDS, memory)
 
 
 def try_model(

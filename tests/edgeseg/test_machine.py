@@ -74,7 +74,7 @@ def test_an_arm_board_has_a_name(root: Path) -> None:
 
 
 def having(**versions: Any) -> Installed:
-    """An installation of ``tensorrt``, ``bindings``, ``gpus``, ``onnx`` and ``litert`` as given."""
+    """An installation of ``tensorrt``, ``bindings``, ``gpus`` and runtimes as given."""
     return Installed(
         tensorrt=lambda: versions.get("tensorrt"),
         package=lambda name: versions.get("bindings"),
@@ -88,7 +88,7 @@ def by_name(found: list[Finding]) -> dict[str, Finding]:
 
 
 def test_a_jetson_that_has_everything(root: Path) -> None:
-    here = having(tensorrt="10.3.0", bindings="12.9.2", gpus=1, onnx="1.23.0", litert="2.1.0")
+    here = having(tensorrt="10.3.0", bindings="12.9.2", gpus=1, onnx="1", litert="2", openvino="3")
     found = findings(jetson(root), root, here)
     assert not [finding for finding in found if finding.missing]
     assert {f.what for f in found if f.needed} == {
@@ -118,7 +118,7 @@ def test_what_a_jetson_lacks_has_a_command(
 
 def test_a_pc_without_nvidia_is_asked_for_no_cuda(root: Path) -> None:
     found = by_name(findings(read_machine(root, "x86_64"), root, having(onnx="1.23.0")))
-    assert set(found) == {"runtime onnx", "runtime litert"}
+    assert set(found) == {"runtime onnx", "runtime litert", "runtime openvino"}
     assert (found["runtime onnx"].needed, found["runtime onnx"].missing) == (True, False)
     assert (found["runtime litert"].needed, found["runtime litert"].missing) == (False, True)
 
@@ -148,7 +148,9 @@ def test_info_tells(capsys: pytest.CaptureFixture[str]) -> None:
 
     info(json=True)
     values = json.loads(capsys.readouterr().out)
-    assert {"runtime onnx", "runtime litert"} <= {finding["what"] for finding in values["readiness"]}
+    assert {"runtime onnx", "runtime litert", "runtime openvino"} <= {
+        finding["what"] for finding in values["readiness"]
+    }
     assert values["machine"]["kind"]
     assert values["runtimes"]["tensorrt"]["remedy"]
     info(json=False)

@@ -13,8 +13,9 @@ import pytest
 import toys
 from edgeseg.errors import ConversionError
 from edgeseg.export.int8 import Int8Settings
+from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.to_onnx import convert_onnx
-from edgeseg.export.to_openvino import IR, OpenVINOQuantiser, convert_openvino
+from edgeseg.export.to_openvino import OpenVINOQuantiser, convert_openvino
 from edgeseg.runtimes.openvino import import_openvino
 from edgeseg.runtimes.openvino_ir import unsafe_part
 
@@ -22,13 +23,13 @@ from edgeseg.runtimes.openvino_ir import unsafe_part
 NEEDED = {"fp32": 0.999, "fp16": 0.995, "int8": 0.97}
 
 
-def compiled(ir: IR):
+def compiled(ir: ModelBytes):
     core = import_openvino().Core()
-    graph = core.read_model(model=ir.graph, weights=ir.weights)
+    graph = core.read_model(model=ir.data, weights=ir.weights)
     return core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def run(ir: IR, frames: np.ndarray) -> dict[str, np.ndarray]:
+def run(ir: ModelBytes, frames: np.ndarray) -> dict[str, np.ndarray]:
     loaded = compiled(ir)
     made = [loaded(frame[None]) for frame in frames]
     return {
@@ -37,9 +38,8 @@ def run(ir: IR, frames: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def quantised(graph: onnx.ModelProto, frames: np.ndarray, *more) -> IR:
-    made = OpenVINOQuantiser(graph, frames, *more).quantise(Int8Settings())
-    return IR(made.data, made.weights)
+def quantised(graph: onnx.ModelProto, frames: np.ndarray, *more) -> ModelBytes:
+    return OpenVINOQuantiser(graph, frames, *more).quantise(Int8Settings())
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def graph(model) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def int8(graph, frames) -> IR:
+def int8(graph, frames) -> ModelBytes:
     return quantised(graph, frames)
 
 
@@ -87,16 +87,16 @@ def test_confidence_is_the_probability_of_the_class_given(model, frames) -> None
 
 
 def test_every_convolution_is_quantised_and_its_weights_take_a_byte(graph, int8) -> None:
-    kinds = re.findall(r'<layer [^>]*type="(\w+)"', int8.graph.decode())
+    kinds = re.findall(r'<layer [^>]*type="(\w+)"', int8.data.decode())
     assert kinds.count("FakeQuantize") >= 5
-    constants = re.findall(r'<data element_type="i8" [^>]*size="(\d+)"', int8.graph.decode())
+    constants = re.findall(r'<data element_type="i8" [^>]*size="(\d+)"', int8.data.decode())
     weights = sum(int(np.prod(w.dims)) for w in graph.graph.initializer if len(w.dims) == 4)
     assert sum(map(int, constants)) >= 0.9 * weights
 
 
 def test_what_is_written_passes_the_vehicles_check(graph, int8) -> None:
-    assert unsafe_part(int8.graph) is None
-    assert unsafe_part(convert_openvino(graph, "fp16").graph) is None
+    assert unsafe_part(int8.data) is None
+    assert unsafe_part(convert_openvino(graph, "fp16").data) is None
 
 
 def test_every_calibration_frame_is_seen(graph, frames) -> None:
@@ -111,14 +111,14 @@ def test_layers_that_are_named_stay_in_float(graph, int8, frames) -> None:
     assert len(quantiser.layers) == 5
     kept = quantiser.quick().quantise(Int8Settings(float_layers=frozenset(quantiser.layers[1:3])))
     none = quantiser.quantise(Int8Settings(float_layers=frozenset(quantiser.layers)))
-    counts = [made.count(b"FakeQuantize") for made in (int8.graph, kept.data, none.data)]
+    counts = [made.count(b"FakeQuantize") for made in (int8.data, kept.data, none.data)]
     assert counts[0] > counts[1] > counts[2] == 0
 
 
 def test_ranges_by_percentile_are_others_and_no_worse_than_useless(graph, int8, frames, expected) -> None:
     made = OpenVINOQuantiser(graph, frames).quantise(Int8Settings("percentile"))
-    assert (made.data, made.weights) != (int8.graph, int8.weights)
-    assert np.mean(run(IR(made.data, made.weights), frames)["mask"] == expected) >= NEEDED["int8"] - 0.02
+    assert made != int8
+    assert np.mean(run(made, frames)["mask"] == expected) >= NEEDED["int8"] - 0.02
 
 
 def test_an_operation_that_openvino_lacks_is_a_conversion_error(graph) -> None:

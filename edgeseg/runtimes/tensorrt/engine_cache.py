@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.atomic import atomic_file, atomic_folder
-from edgeseg.errors import OutputError
+from edgeseg.bundle.members import read_file
+from edgeseg.errors import BundleError, OutputError
 
 ENGINE_NAME = "model.engine"
 SIDECAR_NAME = "engine.json"
@@ -28,7 +27,6 @@ MAX_TIMINGS_BYTES = 256 << 20
 _FORMAT = 1
 _DIGEST_BYTES = 32
 _OWNER_ONLY = 0o700  # an engine is code: nobody else may put one here
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,11 @@ class EngineCache:
         if not place.exists():
             return CachedEngine(None, "no engine has been built for this model, TensorRT and GPU")
         try:
-            sidecar = json.loads(_read(place / SIDECAR_NAME, MAX_SIDECAR_BYTES))
-            data = _read(place / ENGINE_NAME, MAX_ENGINE_BYTES)
-        except (OSError, ValueError) as error:
-            return CachedEngine(None, f"the cached engine cannot be read ({error})")
+            sidecar = json.loads(read_file(place / SIDECAR_NAME, MAX_SIDECAR_BYTES))
+            data = read_file(place / ENGINE_NAME, MAX_ENGINE_BYTES)
+        except (BundleError, ValueError) as error:
+            found = error.found if isinstance(error, BundleError) else str(error)
+            return CachedEngine(None, f"the cached engine cannot be read ({found})")
         if not isinstance(sidecar, dict) or sidecar.get("format") != _FORMAT:
             return CachedEngine(None, f"{SIDECAR_NAME} is of another kind")
         if sidecar.get("key") != asdict(key):
@@ -127,8 +126,8 @@ class EngineCache:
     def timings(self, key: EngineKey) -> bytes:
         """The timing cache of the key's device; empty where there is none, or it is damaged."""
         try:
-            data = _read(self._timings_path(key), MAX_TIMINGS_BYTES)
-        except (OSError, ValueError):
+            data = read_file(self._timings_path(key), MAX_TIMINGS_BYTES)
+        except BundleError:
             return b""
         digest, contents = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         return contents if hashlib.sha256(contents).digest() == digest else b""
@@ -149,17 +148,6 @@ class EngineCache:
             self.folder.mkdir(mode=_OWNER_ONLY, exist_ok=True)
         except OSError as error:
             raise OutputError.of(self.folder, error) from error
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """A regular file's bytes; links are not followed, and its size is checked first."""
-    with os.fdopen(os.open(path, _OPEN_FLAGS), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no regular file")
-        if status.st_size > limit:
-            raise ValueError(f"{path.name} has {status.st_size} bytes, more than {limit}")
-        return file.read()
 
 
 def _digest(values: Mapping[str, str]) -> str:

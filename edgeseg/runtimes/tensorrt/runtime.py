@@ -69,6 +69,7 @@ class TensorRT:
     name = "tensorrt"
     formats: tuple[str, ...] = ("onnx",)
     package = "tensorrt"
+    builds_on_gpu = True
 
     def __init__(
         self,
