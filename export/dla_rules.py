@@ -1,4 +1,8 @@
-"""What keeps a node of an ONNX file off a Jetson's DLA, by NVIDIA's texts; each reason names its own."""
+"""What keeps a node of an ONNX file off a Jetson's DLA, by NVIDIA's texts; each reason names its own.
+
+The ranges of kernels, windows, strides, paddings and dilations were written down without the text at hand:
+look them up in it before relying on one.
+"""
 
 from __future__ import annotations
 
