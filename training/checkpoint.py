@@ -16,6 +16,7 @@ from edgeseg.errors import DataError, UsageError
 from edgeseg.labels import LabelSet
 from edgeseg.training.models import inference_model
 from edgeseg.training.models.own_layers import import_own_layers
+from edgeseg.training.precision import dtype_policy
 
 INFO_MEMBER = "edgeseg.json"
 _CONFIG_MEMBER = "config.json"
@@ -88,8 +89,11 @@ def load_trainable(path: Path) -> keras.Model:
     """
     _check_file(path)
     try:
-        import_own_layers(json.loads(_read_member(path, _CONFIG_MEMBER)))
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        config = json.loads(_read_member(path, _CONFIG_MEMBER))
+        import_own_layers(config)
+        # Layers of others that hold layers, such as KerasHub's, make these in the global policy.
+        with dtype_policy(_mixed_policy(config) or "float32"):
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, str(error)) from error
 
@@ -133,9 +137,21 @@ def _in_float32(model: keras.Model) -> keras.Model:
     plain = _with_float32_policies(config)
     if plain == config:
         return model
-    converted = type(model).from_config(plain)
+    with dtype_policy("float32"):
+        converted = type(model).from_config(plain)
     converted.set_weights(model.get_weights())
     return converted
+
+
+def _mixed_policy(value: Any) -> str | None:
+    """The name of the first policy of mixed precision in a configuration, if there is any."""
+    if isinstance(value, list):
+        return next(filter(None, map(_mixed_policy, value)), None)
+    if not isinstance(value, dict):
+        return None
+    if value.get("class_name") == "DTypePolicy" and value["config"]["name"].startswith("mixed_"):
+        return str(value["config"]["name"])
+    return _mixed_policy(list(value.values()))
 
 
 def _with_float32_policies(value: Any) -> Any:

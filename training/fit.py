@@ -19,12 +19,11 @@ from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_inf
 from edgeseg.training.compilation import check_accumulate, check_loss, make_trainee, steps_per_epoch
 from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
-from edgeseg.training.data.subset import subset
 from edgeseg.training.distributed import ALONE, Cluster
 from edgeseg.training.examiner import Examiner
 from edgeseg.training.models import inference_model
 from edgeseg.training.network import check_sizes, choose_precision, new_network
-from edgeseg.training.observer import Observer, Observers, Run, Status
+from edgeseg.training.observer import Observer, Observers, Run, Status, Stopped
 from edgeseg.training.plots import plot_labels
 from edgeseg.training.precision import default_workers, dtype_policy
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
@@ -33,6 +32,7 @@ from edgeseg.training.run_folder import EpochRow, RunFolder, check_new_folder, o
 from edgeseg.training.summary import summarise
 from edgeseg.training.teacher import Teacher, open_teacher, teacher_hash
 from edgeseg.training.trainee import Trainee
+from edgeseg.training.training_split import training_split
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def train(
         OutputError: ``out`` cannot be made.
         DataError: The dataset cannot be read, or a split has no labelled pixel.
         TrainingError: The run collapsed to one class or its loss is not finite. The run folder stays.
-        KeyboardInterrupt: It was interrupted; :func:`resume` continues it.
+        KeyboardInterrupt, Stopped: It was interrupted, or stopped by an observer; :func:`resume` goes on.
     """
     observer = Observers(observers)
     # What can be wrong without looking at an image is found before all of them are decoded.
@@ -97,7 +97,7 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
     Raises:
         UsageError: ``path`` is no run folder.
         DataError: The dataset is not what it was, or a file of the run is damaged.
-        TrainingError, KeyboardInterrupt: As :func:`train`.
+        TrainingError, KeyboardInterrupt, Stopped: As :func:`train`.
     """
     folder = RunFolder.existing(path)
     recipe = make_recipe(read_recipe(folder.recipe))
@@ -137,13 +137,10 @@ class _Data:
 
 
 def _decoded(recipe: Recipe, dataset: Dataset, observer: Observer) -> _Data:
-    names = (recipe.train_split, recipe.val_split)
-    splits = [
-        prepare(dataset, name, recipe.height, recipe.width, on_progress=partial(observer.preparing, name))
-        for name in names
-    ]
-    train, val = subset(splits[0], recipe.fraction, recipe.seed), splits[1]
-    for name, split in zip(names, (train, val), strict=True):
+    train = training_split(recipe, dataset, observer.preparing)
+    name = recipe.val_split
+    val = prepare(dataset, name, recipe.height, recipe.width, on_progress=partial(observer.preparing, name))
+    for name, split in ((recipe.train_split, train), (recipe.val_split, val)):
         _check_labelled(name, split, recipe)
     return _Data(dataset, train, val)
 
@@ -228,6 +225,9 @@ def _fit(
         return TrainResult(run.folder, run.recipe, tuple(rows), summary)
     except KeyboardInterrupt:
         status = "interrupted"
+        raise
+    except Stopped:
+        status = "stopped"
         raise
     finally:
         observer.ended(status, summary)

@@ -12,7 +12,11 @@ from edgeseg.labels import LabelSet
 from edgeseg.training.recipe import Recipe
 from edgeseg.training.run_folder import EpochRow, RunFolder
 
-Status = Literal["finished", "interrupted", "failed"]
+Status = Literal["finished", "stopped", "interrupted", "failed"]
+
+
+class Stopped(Exception):  # noqa: N818 - no error: nothing went wrong
+    """Raised by an observer that wants no more of a run; the run folder stays, as of one interrupted."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from keras import ops
 from edgeseg.evaluation import Predictor
 from edgeseg.labels import Mask
 from edgeseg.resize import Image
+from edgeseg.runtimes.base import RawOutput
 
 
 def keras_predictor(model: keras.Model, *, flip: bool = False) -> Predictor:
@@ -29,6 +30,22 @@ def keras_predictor(model: keras.Model, *, flip: bool = False) -> Predictor:
         return mask
 
     return predict
+
+
+def confident_predictor(model: keras.Model) -> Callable[[Image], RawOutput]:
+    """As :func:`keras_predictor`, with each pixel's probability of its class × 255, as a bundle gives it."""
+    probabilities_of = _compiled(model, _probabilities)
+
+    def predict(image: Image) -> RawOutput:
+        shares = ops.convert_to_numpy(probabilities_of(image[np.newaxis]))[0]
+        confidence = np.rint(255 * shares.max(axis=-1)).astype(np.uint8)
+        return RawOutput(shares.argmax(axis=-1).astype(np.uint8), confidence)
+
+    return predict
+
+
+def _probabilities(model: keras.Model, images: Any) -> Any:
+    return ops.softmax(model(images, training=False), axis=-1)
 
 
 def _plain(model: keras.Model, images: Any) -> Any:

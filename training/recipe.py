@@ -27,6 +27,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     data: str = Field(description="Dataset, as --data takes it.")
+    extra_data: str | None = Field(
+        None, description="Another dataset of the same classes, whose train split is trained on too."
+    )
     train_split: str = "train"
     val_split: str = "val"
     size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
@@ -115,7 +118,9 @@ class Recipe(BaseModel):
 
     def hash(self) -> str:
         """SHA-256, hexadecimal, of all that has an effect on the trained model."""
-        values = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        # Recipes of before there was extra data keep their hash, and their runs can be resumed.
+        without = _WITHOUT_EFFECT | (set() if self.extra_data else {"extra_data"})
+        values = self.model_dump(mode="json", exclude=without)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode("utf-8")).hexdigest()
 
     def to_yaml(self) -> str:

@@ -76,7 +76,12 @@ class MLflowReporter:
     """
 
     EXPERIMENT = "edgeseg"
-    STATES: Mapping[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+    STATES: Mapping[Status, str] = {
+        "finished": "FINISHED",
+        "stopped": "KILLED",
+        "interrupted": "KILLED",
+        "failed": "FAILED",
+    }
 
     def __init__(self, uri: str) -> None:
         try:
@@ -185,6 +190,44 @@ class MLflowTracker(MLflowReporter, Observer):
             self.log({"label_resolution_miou": summary["miou"]}, summary["epochs"])
         self.keep([self._folder])
         self.close(status)
+
+
+class MLflowParent:
+    """A run at MLflow whose children are other runs. One that is continued goes on in its own.
+
+    Use it in a ``with`` statement, whose end is the run's.
+
+    Args:
+        uri: As :class:`MLflowReporter` takes it.
+        kind: What it is of, for the tag by which it is found again: ``comparison``.
+        folder: Of the whole; its name is the run's.
+        params: Of the run.
+
+    Raises:
+        MissingExtraError, UsageError: As :class:`MLflowReporter`.
+    """
+
+    def __init__(self, uri: str, kind: str, folder: Path, params: Mapping[str, Any]) -> None:
+        self._run = MLflowReporter(uri)
+        tags = {f"edgeseg.{kind}": str(folder.resolve())}
+        self._run.open(folder.name, tags, params, continued=True)
+
+    @property
+    def run_id(self) -> str | None:
+        """What the runs' trackers take as their parent; ``None`` where MLflow failed."""
+        return self._run.run_id
+
+    def note(self, numbers: Mapping[str, float], step: int, files: Iterable[Path]) -> None:
+        """The numbers so far, and the files as they are now."""
+        self._run.log(numbers, step)
+        self._run.keep(files)
+
+    def __enter__(self) -> MLflowParent:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self._run.close("interrupted" if interrupted else "failed" if kind else "finished")
 
 
 def _numbers(row: EpochRow) -> dict[str, float]:

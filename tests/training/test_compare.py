@@ -22,7 +22,7 @@ from edgeseg.training.comparison.plan import Comparison, PlannedRun, plan_compar
 from edgeseg.training.comparison.proof import check_trained_as_planned
 from edgeseg.training.comparison.run import Report, run_comparison
 from edgeseg.training.comparison.tracking import MLflowComparison
-from edgeseg.training.comparison.trial import check_recipes, train_run
+from edgeseg.training.comparison.trial import train_run
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.augment import AugmentConfig
 from edgeseg.training.data.loader import BatchLoader
@@ -31,6 +31,7 @@ from edgeseg.training.losses import loss_function
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.observer import Observer, Run
 from edgeseg.training.recipe import Recipe, make_recipe
+from edgeseg.training.recipe_check import check_recipes
 from edgeseg.training.run_folder import RunFolder
 from edgeseg.training.tracking import MLflowTracker
 

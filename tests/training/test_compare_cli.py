@@ -29,6 +29,7 @@ def run_main(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.heavy
+@pytest.mark.large  # `train` shows how a run is interrupted, test_compare.py how a comparison goes on
 def test_ctrl_c_names_the_command_that_continues_and_it_does(bands: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgeseg", "compare", "losses", "--data", bands, "--losses", "dice,iou",
                "--seeds", "1", *TINY, "--out", "out"]  # fmt: skip

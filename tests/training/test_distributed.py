@@ -217,6 +217,7 @@ def test_gradients_are_not_gathered_over_several_devices(tiny_recipe: Any) -> No
 
 
 @pytest.mark.heavy
+@pytest.mark.large
 def test_a_whole_run_on_two_devices(bands: str, tmp_path: Path) -> None:
     """With moving averages and checkpoints, begun and resumed, as one device would have it."""
     result = subprocess.run(

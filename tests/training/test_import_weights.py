@@ -18,7 +18,7 @@ from edgeseg.errors import DataError, UnknownNameError, UsageError
 from edgeseg.training.checkpoint import load_checkpoint
 from edgeseg.training.import_weights import import_unet
 from edgeseg.training.models import build_model
-from edgeseg.training.models.pixel_scale import PIXEL_SCALES
+from edgeseg.training.pixel_scales import PIXEL_SCALES
 from edgeseg.training.weights_file import read_weights
 
 SIZE = (64, 64)
@@ -51,9 +51,9 @@ def package() -> Any:
     [
         ("mobilenetv2", "minus1to1"),
         ("efficientnetb0", "imagenet"),
-        ("efficientnetb3", "imagenet"),
+        pytest.param("efficientnetb3", "imagenet", marks=pytest.mark.large),
         ("resnet34", "none"),
-        ("resnet50", "none"),
+        pytest.param("resnet50", "none", marks=pytest.mark.large),
     ],
 )
 def test_the_outputs_are_those_of_the_package(

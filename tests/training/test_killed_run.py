@@ -35,7 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("steps", [1, 13])
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.large), 13])
 def test_the_same_weights_as_of_a_run_that_nobody_killed(
     whole: RunFolder, steps: int, tmp_path: Path
 ) -> None:

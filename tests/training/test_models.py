@@ -14,7 +14,7 @@ from keras import layers
 
 from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.training.models import MODELS, build_model, model_options, unet_mini_source
-from models_cases import CASES, every_case
+from models_cases import CASES, cases
 
 CLASSES = 5
 Built = Callable[[str], keras.Model]
@@ -36,7 +36,7 @@ def test_every_model_has_a_case() -> None:
     assert {case.model for case in CASES.values()} == set(MODELS)
 
 
-@every_case
+@cases()
 def test_raw_pixels_to_logits(case: str, built: Built) -> None:
     height, width = CASES[case].size
     model = built(case)
@@ -47,7 +47,7 @@ def test_raw_pixels_to_logits(case: str, built: Built) -> None:
     assert not np.allclose(logits.sum(axis=-1), 1), "logits, not probabilities"
 
 
-@every_case
+@cases()
 def test_plain_layers_that_load_without_edgeseg(case: str, built: Built, tmp_path: Path) -> None:
     model, path = built(case), tmp_path / "model.keras"
     modules = {type(layer).__module__ for layer in model._flatten_layers(include_self=False)}
@@ -58,14 +58,14 @@ def test_plain_layers_that_load_without_edgeseg(case: str, built: Built, tmp_pat
     assert np.allclose(again(image, training=False), model(image, training=False), atol=1e-5)
 
 
-@every_case
+@cases()
 def test_a_size_that_does_not_divide_says_which_does(case: str) -> None:
     (height, width), multiple = CASES[case].size, CASES[case].multiple
     with pytest.raises(UsageError, match=f"multiples of {multiple}.*Use --size {height}x{width}"):
         CASES[case].build(CLASSES, (height + 1, width - 1))
 
 
-@every_case
+@cases()
 def test_another_size_has_the_same_weights_in_the_same_order(case: str, built: Built) -> None:
     (height, width), multiple = CASES[case].size, CASES[case].multiple
     other = CASES[case].build(CLASSES, (height + multiple, width + 2 * multiple))

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import MissingExtraError, UsageError
+from edgeseg.labels import LabelClass, LabelSet
+from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from edgeseg.training.models import build_model
+from edgeseg.training.precision import dtype_policy
 
 keras_hub = pytest.importorskip("keras_hub", reason="pip install 'edgeseg[segformer]'")
 
 from edgeseg.training.models import segformer
-from edgeseg.training.models.pixel_scale import IMAGENET_DEVIATION, IMAGENET_MEAN
+from edgeseg.training.pixel_scales import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 PUBLISHED_MILLIONS = ((3.4, 0.4), (13.1, 0.6), (24.2, 3.3), (44.0, 3.3), (60.8, 3.3), (81.4, 3.3))
 SIZES = [pytest.param(size, marks=[pytest.mark.large] * (size > 1)) for size in range(6)]
@@ -150,3 +153,32 @@ def test_a_file_of_it_loads_in_a_process_that_never_built_one(tmp_path: Path) ->
     )
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert result.stdout.strip() == "(None, 64, 64, 5)", result.stderr
+
+
+@pytest.mark.parametrize("around", ["float32", "mixed_bfloat16"])
+def test_what_was_trained_in_mixed_precision_loads(around: str, tmp_path: Path) -> None:
+    """KerasHub's blocks make their layers in the global policy, whatever the policy of the block."""
+    info = CheckpointInfo(
+        model="segformer_b0",
+        recipe={},
+        recipe_hash="ab" * 32,
+        labels=LabelSet("two", tuple(LabelClass(i, str(i), (i, i, i)) for i in range(2))).to_dict(),
+        height=64,
+        width=64,
+        dataset="two",
+        dataset_fingerprint="cd" * 32,
+        epoch=1,
+        val_miou=None,
+        edgeseg_version="0.1.0",
+    )
+    with dtype_policy("mixed_bfloat16"):
+        model = build_model("segformer_b0", 2, 64, 64, encoder_weights="none")
+    save_checkpoint(model, tmp_path / "mixed.keras", info)
+    with dtype_policy(around):
+        loaded, _info = load_checkpoint(tmp_path / "mixed.keras")
+    policies = {layer.dtype_policy.name for layer in loaded._flatten_layers()}
+    assert policies == {"float32"}
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True))
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    mixed, plain = np.asarray(model(image), np.float32), np.asarray(loaded(image))
+    assert np.abs(mixed - plain).max() < 0.05 * np.abs(plain).max()

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from edgeseg.training.models import build_model
-from edgeseg.training.predictor import keras_predictor
+from edgeseg.training.predictor import confident_predictor, keras_predictor
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
 
@@ -40,3 +40,12 @@ def test_flips_average_probabilities_and_not_logits(model: keras.Model) -> None:
 def test_flipped_prediction_of_the_mirror_image_is_the_mirror_image(model: keras.Model) -> None:
     predict = keras_predictor(model, flip=True)
     assert np.array_equal(predict(IMAGE[:, ::-1]), predict(IMAGE)[:, ::-1])
+
+
+def test_confidence_is_the_probability_of_the_class(model: keras.Model) -> None:
+    found = confident_predictor(model)(IMAGE)
+    shares = softmax(_logits(model, IMAGE), axis=-1)
+    assert found.confidence is not None
+    assert np.array_equal(found.mask, shares.argmax(axis=-1))
+    assert found.confidence.dtype == np.uint8
+    assert np.abs(found.confidence - 255 * shares.max(axis=-1)).max() <= 0.51

@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from edgeseg.atomic import write_text
-from edgeseg.training.comparison.plan import PlannedRun, read_json
+from edgeseg.training.comparison.plan import PlannedRun
+from edgeseg.training.documents import read_json
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,9 @@ def read_outcome(run: PlannedRun) -> Outcome | None:
     )
 
 
-def is_summarised(run: PlannedRun) -> bool:
-    """Whether the run was trained to its end with this recipe.
-
-    Raises:
-        DataError: ``summary.json`` is damaged.
-    """
-    summary = _read(run.folder.summary)
-    return summary is not None and summary.get("recipe_hash") == run.recipe.hash()
-
-
 def _note(run: PlannedRun) -> Path:
     return run.folder.path / "outcome.json"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return read_json(path, "the JSON that edgeseg wrote", "it is made again")
+    return read_json(path, "the JSON that edgeseg wrote", "Delete it: it is made again.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeseg.errors import DataError, UsageError
+from edgeseg.errors import UsageError
+from edgeseg.training.documents import read_json
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.run_folder import RunFolder
 
@@ -113,7 +113,7 @@ def check_same_comparison(comparison: Comparison) -> None:
         DataError: Its ``comparison.json`` is damaged.
     """
     expected = "the comparison that this folder holds"
-    earlier = read_json(comparison.document, expected, "it is made anew of the runs in this folder")
+    earlier = read_json(comparison.document, expected, "Delete it: it is made anew of the runs here.")
     if earlier and earlier.get("subject") != comparison.subject:
         raise _other(comparison.out, f"one that compares by {earlier.get('subject')}")
     if earlier:
@@ -154,26 +154,6 @@ def _check_variant(name: str, settings: Mapping[str, str], taken: set[str]) -> N
             found=", ".join(sorted(taken & {*settings})),
             next_step="Leave it out, or give the variant a name of its own.",
         )
-
-
-def read_json(path: Path, expected: str, remade: str) -> dict[str, Any] | None:
-    """What a JSON file of a comparison holds; ``None`` where it is not there.
-
-    Raises:
-        DataError: It cannot be read; ``remade`` says who writes it again.
-    """
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            path,
-            expected=expected,
-            found=f"a file that cannot be read ({error})",
-            next_step=f"Delete it: {remade}.",
-        ) from error
-    return document
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from edgeseg.training.comparison.plan import PlannedRun
 from edgeseg.training.compilation import class_weights
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader
-from edgeseg.training.data.subset import subset
 from edgeseg.training.losses import loss_function
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
 from edgeseg.training.run_folder import best_row
+from edgeseg.training.training_split import training_split
 
 # What is computed in another order differs by less, in 32 bits and in 16. Dice and Tversky of one model can
 # be as near as 1 %: in 16 bits this proof cannot tell them apart, and their recipes alone do.
@@ -72,10 +72,9 @@ def _validation_loss(run: PlannedRun) -> float:
     """The planned loss of the best checkpoint, in the precision that it was trained in: the images' mean."""
     recipe = run.recipe
     dataset = open_dataset(recipe.data)
-    train, val = (
-        prepare(dataset, name, recipe.height, recipe.width) for name in (recipe.train_split, recipe.val_split)
-    )
-    weights = class_weights(recipe, subset(train, recipe.fraction, recipe.seed))
+    train = training_split(recipe, dataset)
+    val = prepare(dataset, recipe.val_split, recipe.height, recipe.width)
+    weights = class_weights(recipe, train)
     # The plain function by its name, and not what the trainer compiles: that is what is to be proved.
     loss = partial(
         loss_function(recipe.loss),

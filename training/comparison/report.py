@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,10 @@ from edgeseg.training.comparison.outcome import Outcome
 from edgeseg.training.comparison.plan import Comparison
 from edgeseg.training.comparison.plots import plot_classes, plot_scores
 from edgeseg.training.comparison.table import Row, Spread, class_names, rows_of
+from edgeseg.training.documents import Origin, csv_text
 
 SCORES_PLOT = "comparison.png"
 CLASSES_PLOT = "classes.png"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How and where a comparison was made: the command, and the machine that its times are of."""
-
-    command: str
-    machine: str
 
 
 def write_report(comparison: Comparison, outcomes: Sequence[Outcome], origin: Origin) -> list[Path]:
@@ -45,8 +36,8 @@ def write_report(comparison: Comparison, outcomes: Sequence[Outcome], origin: Or
     out, rows = comparison.out, rows_of(comparison, outcomes)
     texts = {
         comparison.document: json.dumps(to_dict(comparison, outcomes, origin), indent=2, ensure_ascii=False),
-        out / "comparison.csv": _csv(_row_values(comparison, row) for row in rows),
-        out / "runs.csv": _csv(_run_values(outcome, comparison.subject) for outcome in outcomes),
+        out / "comparison.csv": csv_text(_row_values(comparison, row) for row in rows),
+        out / "runs.csv": csv_text(_run_values(outcome, comparison.subject) for outcome in outcomes),
         out / "comparison.md": to_markdown(comparison, outcomes, origin),
     }
     for path, text in texts.items():
@@ -230,17 +221,3 @@ def _run_values(outcome: Outcome, subject: str) -> dict[str, Any]:
         "failure": outcome.failure,
         **{f"iou {name}": iou for name, iou in (outcome.class_iou or {}).items()},
     }
-
-
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    listed = list(rows)
-    columns = list(dict.fromkeys(key for row in listed for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows({key: _rounded(value) for key, value in row.items()} for row in listed)
-    return text.getvalue()
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 6) if isinstance(value, float) else value

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from edgeseg.atomic import check_writable
 from edgeseg.training.comparison.outcome import Outcome, read_outcome
 from edgeseg.training.comparison.plan import Comparison, PlannedRun, check_same_comparison
+from edgeseg.training.recipe import Recipe
 
-Check = Callable[[Sequence[PlannedRun]], None]
-"""Refuses runs that cannot be trained: :func:`edgeseg.training.comparison.trial.check_recipes`."""
+Check = Callable[[Sequence[Recipe]], None]
+"""Refuses recipes that cannot be trained: :func:`edgeseg.training.recipe_check.check_recipes`."""
 
 Train = Callable[[PlannedRun], None]
 """Trains a run and notes its outcome: :func:`edgeseg.training.comparison.trial.train_run`."""
@@ -23,7 +24,7 @@ def run_comparison(comparison: Comparison, check: Check, train: Train, report: R
 
     Args:
         comparison: The plan.
-        check: Called once, with the runs that are left.
+        check: Called once, with the recipe of each variant that has runs left.
         train: Called for each of them.
         report: Called before them, and after each.
 
@@ -42,7 +43,7 @@ def run_comparison(comparison: Comparison, check: Check, train: Train, report: R
     outcomes = {run.name: outcome for run in comparison.runs if (outcome := read_outcome(run))}
     pending = [run for run in comparison.runs if run.name not in outcomes]
     if pending:
-        check(pending)
+        check([*{run.variant: run.recipe for run in pending}.values()])
     report(_in_order(comparison, outcomes))
     for run in pending:
         train(run)

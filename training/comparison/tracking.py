@@ -8,13 +8,11 @@ from pathlib import Path
 from edgeseg.training.comparison.outcome import Outcome
 from edgeseg.training.comparison.plan import Comparison
 from edgeseg.training.comparison.table import rows_of
-from edgeseg.training.tracking import MLflowReporter
+from edgeseg.training.tracking import MLflowParent
 
 
-class MLflowComparison:
-    """Tells an MLflow server or store of a comparison. One that is continued goes on in its parent run.
-
-    Use it in a ``with`` statement, whose end is the parent run's.
+class MLflowComparison(MLflowParent):
+    """Tells an MLflow server or store of a comparison.
 
     Args:
         uri: As :class:`edgeseg.training.tracking.MLflowReporter` takes it.
@@ -25,26 +23,12 @@ class MLflowComparison:
     """
 
     def __init__(self, uri: str, comparison: Comparison) -> None:
-        self._comparison, self._parent = comparison, MLflowReporter(uri)
-        tags = {"edgeseg.comparison": str(comparison.out.resolve())}
+        self._comparison = comparison
         params = {"compared": comparison.subject, **comparison.common()}
-        self._parent.open(comparison.out.name, tags, params, continued=True)
-
-    @property
-    def run_id(self) -> str | None:
-        """What the runs' trackers take as their parent; ``None`` where MLflow failed."""
-        return self._parent.run_id
+        super().__init__(uri, "comparison", comparison.out, params)
 
     def reported(self, outcomes: Sequence[Outcome], files: Sequence[Path]) -> None:
         """The means so far, and the files as they are now."""
         rows = rows_of(self._comparison, outcomes)
         means = {f"{row.variant} miou": row.miou.mean for row in rows if row.miou}
-        self._parent.log(means, len(outcomes))
-        self._parent.keep(files)
-
-    def __enter__(self) -> MLflowComparison:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
-        self._parent.close("interrupted" if interrupted else "failed" if kind else "finished")
+        self.note(means, len(outcomes), files)

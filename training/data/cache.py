@@ -28,9 +28,9 @@ from edgeseg.atomic import atomic_folder
 from edgeseg.cache_folder import cache_folder
 from edgeseg.errors import CacheError, UsageError
 from edgeseg.labels import LabelSet
+from edgeseg.lock import only_one
 from edgeseg.resize import resize_image, resize_mask
 from edgeseg.training.data.dataset import Dataset, Item
-from edgeseg.training.data.lock import only_one
 from edgeseg.training.data.parallel import Advance, ordered_map, require_started
 
 Counts = npt.NDArray[np.int64]

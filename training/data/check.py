@@ -29,6 +29,7 @@ _FAULTS = {
     "unreadable-file": "files cannot be read",
     "size-mismatch": "masks have another size than their image",
     "unmapped-id": "masks hold ids or colours that the labels do not map",
+    "bad-annotation": "annotations cannot be drawn",
     "jpeg-mask": "masks are JPEG, whose compression invents ids at every edge",
     "rgb-mask": "masks hold colours where ids were expected",
     "one-class-mask": "masks hold one class alone",
@@ -173,7 +174,9 @@ def _file_code(path: Path | None) -> str:
 def _mask_code(path: Path | None, error: DataError) -> str:
     if isinstance(error, LabelError):
         return "unmapped-id"
-    if path is None or not path.is_file():
+    if path is None:
+        return "bad-annotation"
+    if not path.is_file():
         return "missing-file"
     if is_jpeg_file(path):
         return "jpeg-mask"

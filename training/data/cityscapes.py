@@ -3,7 +3,8 @@
 Reference: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016, and the
 table ``labels.py`` of its official scripts. The label sets, never mixed:
 
-- ``cityscapes19``: the official train ids; every other raw id is ignored.
+- ``cityscapes19``: the official train ids; every other raw id is ignored. Its scores per category are the
+  official ones: those of the nineteen classes, taken together.
 - ``cityscapes7``: the official categories, void ignored. A raw id is in its category also where the official
   score skips it: parking, rail track, guard rail, bridge, tunnel, pole group, caravan, trailer, plate.
 - ``cityscapes8``: the categories with void as class 0, so that nothing is ignored.
@@ -132,8 +133,11 @@ def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
     return {f"{file.parent.name}/{file.name.removesuffix(ending)}": file for file in files}
 
 
-def _label_set(name: str, classes: tuple[LabelClass, ...], to_class: dict[int, int]) -> LabelSet:
-    return LabelSet(name, classes, raw_ids={**to_class, _WRAPPED_LICENCE_PLATE: to_class[-1]})
+def _label_set(
+    name: str, classes: tuple[LabelClass, ...], to_class: dict[int, int], categories: tuple[str, ...] = ()
+) -> LabelSet:
+    raw_ids = {**to_class, _WRAPPED_LICENCE_PLATE: to_class[-1]}
+    return LabelSet(name, classes, raw_ids=raw_ids, categories=categories)
 
 
 def _categories_without_void() -> LabelSet:
@@ -151,7 +155,7 @@ def _train_ids() -> LabelSet:
     trained = sorted((raw.train_id, raw) for raw in RAW_LABELS if raw.train_id is not None)
     classes = tuple(LabelClass(train_id, raw.name, raw.color) for train_id, raw in trained)
     to_class = {raw.id: IGNORE_INDEX if raw.train_id is None else raw.train_id for raw in RAW_LABELS}
-    return _label_set("cityscapes19", classes, to_class)
+    return _label_set("cityscapes19", classes, to_class, tuple(raw.category for _, raw in trained))
 
 
 CITYSCAPES8 = _categories_with_void()

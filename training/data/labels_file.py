@@ -59,6 +59,12 @@ def parse_labels(values: Any, subject: str, default_name: str) -> LabelSet:
         raise _bad_labels(subject, f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
+def chosen_color(index: int) -> Color:
+    """A colour for a class that names none: the golden angle keeps neighbours far apart in hue."""
+    r, g, b = colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.65, 0.9)
+    return round(r * 255), round(g * 255), round(b * 255)
+
+
 Channel = Annotated[int, Field(ge=0, le=255)]
 YamlColor = tuple[Channel, Channel, Channel]
 RawId = Annotated[int, Field(ge=RAW_ID_MIN, le=RAW_ID_MAX)]
@@ -107,7 +113,7 @@ class LabelsFile(BaseModel):
 
     def label_set(self, default_name: str) -> LabelSet:
         """These labels as the :class:`LabelSet` that reads the masks."""
-        classes = tuple(LabelClass(i, c.name, c.color or _color(i)) for i, c in enumerate(self.classes))
+        classes = tuple(LabelClass(i, c.name, c.color or chosen_color(i)) for i, c in enumerate(self.classes))
         name = self.name or default_name
         if self.masks == "colors":
             return LabelSet(name, classes, raw_colors=dict(self.pairs()))
@@ -145,9 +151,3 @@ def _require_unambiguous(labels: LabelsFile) -> None:
         twice = sorted({str(v) for v in values if values.count(v) > 1})
         if twice:
             raise ValueError(f"{what} given twice: {', '.join(twice)}")
-
-
-def _color(index: int) -> Color:
-    """A colour for a class that names none: the golden angle keeps neighbours far apart in hue."""
-    r, g, b = colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.65, 0.9)
-    return round(r * 255), round(g * 255), round(b * 255)

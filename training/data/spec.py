@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edgeseg.errors import DataError, UnknownNameError, UsageError
 from edgeseg.training.data.camvid import open_camvid, open_camvid_road
 from edgeseg.training.data.cityscapes import open_cityscapes7, open_cityscapes8, open_cityscapes19
+from edgeseg.training.data.coco import open_coco
 from edgeseg.training.data.dataset import Dataset, Item
 from edgeseg.training.data.folder import open_folder
 from edgeseg.training.data.synthetic import open_synthetic
@@ -34,6 +35,7 @@ DATASETS: dict[str, Callable[[str], Dataset]] = {
     "cityscapes7": open_cityscapes7,
     "cityscapes8": open_cityscapes8,
     "cityscapes19": open_cityscapes19,
+    "coco": open_coco,
     "folder": open_folder,
     "synthetic": open_synthetic,
 }

@@ -1,4 +1,4 @@
-"""How pixels of 0 to 255 are scaled for a network: what its weights were trained with."""
+"""The layer that scales pixels of 0 to 255 for a network."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from typing import Any
 from keras import layers
 
 from edgeseg.training.models.blocks import check_option
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-
-_Scale = tuple[tuple[float, ...], tuple[float, ...]]
+from edgeseg.training.pixel_scales import PIXEL_SCALES
 
 
 def rescale(image: Any, name: str, layer_name: str = "normalise") -> Any:
@@ -34,24 +30,3 @@ def check_pixel_scale(name: object) -> None:
     """Refuse what is not one of ``PIXEL_SCALES``; raises as :func:`rescale`."""
     known = isinstance(name, str) and name in PIXEL_SCALES
     check_option("pixel_scale", name, fits=known, expected=f"one of {', '.join(PIXEL_SCALES)}")
-
-
-def _standardised(power: float) -> _Scale:
-    """Minus ImageNet's mean, divided by ``deviation ** power``."""
-    divisors = [deviation**power for deviation in IMAGENET_DEVIATION]
-    scale = tuple(1 / (255 * divisor) for divisor in divisors)
-    return scale, tuple(-mean / divisor for mean, divisor in zip(IMAGENET_MEAN, divisors, strict=True))
-
-
-PIXEL_SCALES: dict[str, _Scale] = {
-    "none": ((1.0,) * 3, (0.0,) * 3),
-    "0to1": ((1 / 255,) * 3, (0.0,) * 3),
-    "minus1to1": ((1 / 127.5,) * 3, (-1.0,) * 3),
-    "imagenet": _standardised(1),
-    # keras.applications' ResNets, ported from Caffe: only the mean is subtracted.
-    "caffe": ((1.0,) * 3, (-123.68, -116.779, -103.939)),
-    # keras.applications divides by √deviation once more, as the weights of EfficientNet need.
-    "efficientnet": _standardised(1.5),
-    "efficientnetv2": ((1 / 128,) * 3, (-1.0,) * 3),
-}
-"""Name of a scale to (scale, offset) of the red, green and blue pixel: ``scale * pixel + offset``."""

@@ -133,7 +133,7 @@ def test_a_malformed_data_yaml_says_what_is_wrong(make_folder, text: str, messag
 def test_unknown_datasets_and_missing_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UnknownNameError,
-        match="camvid, camvid_road, cityscapes19, cityscapes7, cityscapes8, folder, synthetic",
+        match="camvid, camvid_road, cityscapes19, cityscapes7, cityscapes8, coco, folder, synthetic",
     ):
         open_dataset("kitti:somewhere")
     with pytest.raises(UsageError, match="camvid:PATH"):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edgeseg.errors import DataError, TrainingError
-from edgeseg.training.comparison.process import call_in_process
+from edgeseg.training.process import call_in_process
 
 # The process finds functions by their module's name, and tests have none that it could import.
 CODE = """
@@ -32,6 +32,12 @@ def kill_itself():
 
 def interrupt_itself():
     raise KeyboardInterrupt
+
+def sum_up(ask, start):
+    total = start
+    while (more := ask(total)) is not None:
+        total += more
+    return total
 
 def wait(path):
     note(path + ".pid", str(os.getpid()))
@@ -58,6 +64,25 @@ def test_it_is_done_elsewhere(there: Any, tmp_path: Path) -> None:
     assert (tmp_path / "note").read_text() == "done"
 
 
+def test_it_may_ask_and_gives_back_what_came_of_it(there: Any) -> None:
+    heard: list[int] = []
+
+    def answer(total: int) -> int | None:
+        heard.append(total)
+        return 5 if total < 12 else None
+
+    assert call_in_process("work", there.sum_up, 1, answer=answer) == 16
+    assert heard == [1, 6, 11, 16]
+
+
+def test_an_answer_that_fails_ends_it(there: Any) -> None:
+    def answer(_: int) -> int:
+        raise ValueError("no answer")
+
+    with pytest.raises(ValueError, match="no answer"):
+        call_in_process("work", there.sum_up, 1, answer=answer)
+
+
 def test_errors_come_back(there: Any) -> None:
     with pytest.raises(DataError, match="here: expected a, found b") as caught:
         call_in_process("work", there.refuse)
@@ -78,7 +103,7 @@ def test_it_ends_with_the_process_above(with_signal: signal.Signals, tmp_path: P
     note = tmp_path / "note"
     (tmp_path / "above.py").write_text(
         "from called_there import wait\n"
-        "from edgeseg.training.comparison.process import call_in_process\n"
+        "from edgeseg.training.process import call_in_process\n"
         f"if __name__ == '__main__': call_in_process('work', wait, {str(note)!r})\n",
         encoding="utf-8",
     )

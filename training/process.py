@@ -7,13 +7,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 from edgeseg.errors import EdgesegError, TrainingError
 
+Answer = Callable[[Any], Any]
+"""What is asked there, answered here."""
 
-def call_in_process(what: str, function: Callable[..., None], *arguments: object) -> None:
-    """Call a function of a module in a fresh process, and raise here what it raises there.
+
+def call_in_process(
+    what: str, function: Callable[..., Any], *arguments: object, answer: Answer | None = None
+) -> Any:
+    """Call a function of a module in a fresh process; give here what it gives, raise here what it raises.
 
     TensorFlow keeps the graph of every step that it compiled, whatever is deleted: a process that trains one
     model after another grows with each. And a run that takes all memory takes only its own process with it.
@@ -22,43 +29,77 @@ def call_in_process(what: str, function: Callable[..., None], *arguments: object
         what: Is done there, for messages.
         function: Not a lambda and no inner function: the process finds it by its name.
         arguments: Anything that can be pickled.
+        answer: Where given, the function's first argument is one that it may call with anything that can be
+            pickled: ``answer`` is called with it here, and what it gives is given there.
 
     Raises:
         EdgesegError: As the function raises it, or because the process died.
         KeyboardInterrupt: It was interrupted, here or there.
     """
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_called, args=(theirs, function, arguments))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_called, args=(theirs, function, arguments, answer is not None))
     process.start()
     theirs.close()
     try:
-        raised = ours.recv()
-    except EOFError:
+        ended = _ended(ours, answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         process.join()
         raise _died(what, process.exitcode) from None
-    except KeyboardInterrupt:
-        if process.pid is not None:
+    except BaseException:
+        # Ctrl-C, or what the answer raised: the process is to end too, as if it had been interrupted.
+        if process.pid is not None and process.is_alive():
             os.kill(process.pid, signal.SIGINT)
         raise
     finally:
         process.join()
-    if raised is not None:
-        raise raised
+    if ended.raised is not None:
+        raise ended.raised
+    return ended.given
 
 
-def _called(result: Connection, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """What the process wants an answer to."""
+
+    message: Any
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The last that the process says."""
+
+    given: Any = None
+    raised: BaseException | None = None
+
+
+def _ended(there: Connection, answer: Answer | None) -> _Ended:
+    while True:
+        said: _Asked | _Ended = there.recv()
+        if isinstance(said, _Ended):
+            return said
+        if answer is not None:
+            there.send(answer(said.message))
+
+
+def _called(
+    above: Connection, function: Callable[..., Any], arguments: tuple[object, ...], may_ask: bool
+) -> None:
     # Ctrl-C reaches every process of the terminal's group: out of it, this one hears of it once, from above.
     os.setpgrp()
     # A shell starts what it puts in the background deaf to it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def ask(message: Any) -> Any:
+        above.send(_Asked(message))
+        return above.recv()
+
     try:
-        function(*arguments)
+        ended = _Ended(function(ask, *arguments) if may_ask else function(*arguments))
     except (EdgesegError, KeyboardInterrupt) as raised:
-        result.send(raised)
-    else:
-        result.send(None)
+        ended = _Ended(raised=raised)
+    above.send(ended)
 
 
 def _end_with_parent() -> None:
