@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edgeseg.camera.base import Frame, to_rgb
-from edgeseg.errors import SourceError
+from edgeseg.errors import CorruptFrameError, SourceError
 from edgeseg.resize import Image
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -25,6 +25,7 @@ class ImageFolder:
 
     live = False
     fps = ASSUMED_FPS
+    format = "images"
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -38,9 +39,15 @@ class ImageFolder:
         if self._next >= len(self.paths):
             return None
         started = time.monotonic_ns()
-        image = read_image(self.paths[self._next])
-        now = time.monotonic_ns()
+        path = self.paths[self._next]
         self._next += 1
+        try:
+            image = read_image(path)
+        except SourceError as error:
+            raise CorruptFrameError(
+                path, expected=error.expected, found=error.found, next_step=error.next_step
+            ) from error
+        now = time.monotonic_ns()
         return Frame(image, self._next - 1, now, (now - started) / 1e6)
 
     def skip(self) -> bool:
@@ -57,14 +64,26 @@ def read_image(path: Path) -> Image:
     Raises:
         SourceError: It is missing or no image.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, str(error).strip()) from error
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, source: str | Path) -> Image:
+    """An image file's bytes as ``uint8 [H, W, 3]`` RGB, turned as its EXIF orientation says.
+
+    Raises:
+        SourceError: They are no image; ``source`` says whose they are.
+    """
     # Not imread: that prints to stderr instead of saying why, and fails on some characters in names.
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise _unreadable(path, str(error).strip()) from error
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise _unreadable(source, str(error).strip()) from error
     if bgr is None:
-        raise _unreadable(path, f"{data.size} bytes that do not decode")
+        raise _unreadable(source, f"{len(data)} bytes that do not decode")
     return to_rgb(np.asarray(bgr, np.uint8))
 
 
@@ -89,7 +108,7 @@ def _images(path: Path) -> list[Path]:
     return images
 
 
-def _unreadable(path: Path, found: str) -> SourceError:
+def _unreadable(source: str | Path, found: str) -> SourceError:
     return SourceError(
-        path, expected="an image", found=found, next_step="Remove the file or replace it with a whole one."
+        source, expected="an image", found=found, next_step="Remove the file or replace it with a whole one."
     )

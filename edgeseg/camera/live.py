@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import time
 from pathlib import Path
@@ -10,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeseg.camera.base import Frame, to_rgb
+from edgeseg.camera.base import READ_TIMEOUT_S, Frame, Wanted, to_rgb
 from edgeseg.errors import SourceError
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp")
 ASSUMED_FPS = 30.0
 OPEN_TIMEOUT_MS = 10_000
-READ_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = round(READ_TIMEOUT_S * 1000)
 
 
 class LiveCamera:
@@ -35,16 +36,17 @@ class LiveCamera:
             int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
         )
+        self.format = _four_letters(int(capture.get(cv2.CAP_PROP_FOURCC))) or "unknown"
         self._next = 0
 
     @classmethod
-    def device(cls, text: str) -> LiveCamera:
-        """Open a camera by its number or its device file.
+    def device(cls, path: str, wanted: Wanted) -> LiveCamera:
+        """Open a camera by its device file.
 
         Raises:
             SourceError: There is none, or it cannot be opened.
         """
-        device = Path(f"/dev/video{text}" if text.isdigit() else text)
+        device = Path(path)
         if not device.exists():
             there = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "no /dev/video* at all"
             raise SourceError(
@@ -53,9 +55,12 @@ class LiveCamera:
                 found=there,
                 next_step="Plug the camera in, or name another source.",
             )
+        # In seconds, and read by OpenCV once in the life of a process.
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", f"{READ_TIMEOUT_S:.0f}")
         capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         # The driver's queue would hand out frames that are several periods old.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        _ask(capture, wanted)
         return cls(str(device), _opened(capture, str(device), "no permission, or another program has it"))
 
     @classmethod
@@ -100,6 +105,18 @@ class LiveCamera:
         self._capture.release()
 
 
+def _ask(capture: cv2.VideoCapture, wanted: Wanted) -> None:
+    # In this order: the format decides which sizes there are, and both which rates.
+    if wanted.format:
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.format))
+    if wanted.size:
+        height, width = wanted.size
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+    if wanted.fps:
+        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
+
+
 def _opened(capture: cv2.VideoCapture, name: str, why_not: str) -> cv2.VideoCapture:
     if not capture.isOpened():
         raise SourceError(
@@ -111,7 +128,25 @@ def _opened(capture: cv2.VideoCapture, name: str, why_not: str) -> cv2.VideoCapt
     return capture
 
 
+def _four_letters(code: int) -> str:
+    return "".join(
+        letter for letter in (chr(code >> shift & 0xFF) for shift in (0, 8, 16, 24)) if letter.isalnum()
+    )
+
+
 def without_password(address: str) -> str:
-    """The address as it may be shown and written down; any other text as it is."""
-    # To the last @ of the host part: a password may hold one itself.
-    return re.sub(r"://[^/\s]*@", "://…@", address)
+    """The address or pipeline as it may be shown and written down; any other text as it is."""
+    for pattern, shown in _SECRETS:
+        address = pattern.sub(shown, address)
+    return address
+
+
+_SECRETS = (
+    # To the last @ of the host part: a password may hold one itself. A synthetic camera has its rate there.
+    (re.compile(r"(?<!synthetic)://[^/\s]*@", re.IGNORECASE), "://…@"),
+    # A GStreamer element's user-pw=…, and the queries of network cameras.
+    (
+        re.compile(r"""((?:pw|pwd|pass|passwd|password|token)\s*=\s*)("[^"]*"|[^&\s"]+)""", re.IGNORECASE),
+        r"\1…",
+    ),
+)

@@ -24,6 +24,7 @@ class VideoFile:
     """
 
     live = False
+    format = "video file"
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,121 +15,147 @@ from edgeseg.cli.options import (
     ThreadsOption,
     TrustedKeysOption,
 )
+from edgeseg.cli.run_options import (
+    CameraFormatOption,
+    CameraFpsOption,
+    CameraSizeOption,
+    DeadlineOption,
+    EveryFrameOption,
+    FrozenOption,
+    HangOption,
+    HealthOption,
+    HealthPortOption,
+    RealtimeOption,
+    RecordOption,
+    ReportOption,
+    SinkOption,
+    SmoothOption,
+    SourceOption,
+    StallOption,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeseg.camera import Wanted
     from edgeseg.loop import LoopReport, LoopStatus
 
 
 def run(
     bundle: BundleArgument,
-    source: Annotated[
-        str,
-        typer.Option(help="Video file, folder of images, camera (0, /dev/video0) or stream (rtsp://…)."),
-    ],
-    sink: Annotated[str, typer.Option(help="FILE.mp4, a folder, window or none.")] = "none",
-    every_frame: Annotated[
-        bool,
-        typer.Option("--every-frame", help="Of a file: segment every frame in order, as fast as it goes."),
-    ] = False,
-    max_age_ms: Annotated[
-        float | None, typer.Option(min=0, help="Mark masks that are older than this as not valid.")
-    ] = None,
+    source: SourceOption,
+    sink: SinkOption = None,
+    every_frame: EveryFrameOption = False,
+    smooth: SmoothOption = 0,
+    record: RecordOption = None,
+    deadline: DeadlineOption = None,
+    stall: StallOption = None,
+    hang: HangOption = None,
+    frozen: FrozenOption = None,
+    camera_size: CameraSizeOption = None,
+    camera_fps: CameraFpsOption = None,
+    camera_format: CameraFormatOption = None,
+    health: HealthOption = None,
+    health_port: HealthPortOption = None,
+    realtime: RealtimeOption = False,
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     require_signature: TrustedKeysOption = None,
-    report: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file too.")] = None,
+    report: ReportOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
     """Segment a camera, stream, video or folder; the newest frame wins, and a report says how it went.
 
-    Ctrl-C and SIGTERM end it cleanly: the video is finished and the report printed.
+    A camera that is lost is opened again, a process that hangs or crashes is started anew, and the state says
+    so meanwhile. Ctrl-C and SIGTERM end it cleanly: videos are finished and the report printed.
     """
-    from contextlib import ExitStack
-
-    from edgeseg.camera import open_source
     from edgeseg.cli.console import console
-    from edgeseg.loop import choose_mode, open_sink, run_loop, stop_on_signals
-    from edgeseg.segmenter import load
+    from edgeseg.loop import Budgets, Health, LoopPlan, Notifier, run_loop, stop_on_signals
 
-    with load(
-        bundle,
+    asked = [*(sink or ()), *([f"record:{record}"] if record else [])]
+    budgets = {"deadline_ms": deadline, "stall_ms": stall, "hang_ms": hang, "frozen_ms": frozen}
+    plan = LoopPlan(
+        bundle=str(bundle),
+        source=source,
+        sinks=tuple(text for text in asked if text != "none"),
+        every_frame=every_frame,
+        wanted=_wanted(camera_size, camera_fps, camera_format),
+        budgets=Budgets(**{name: value for name, value in budgets.items() if value is not None}),
+        smooth=smooth,
         runtime=runtime,
-        threads=threads,
         precision=precision,
-        trusted_keys=require_signature or None,
-        isolate=True,
-    ) as segmenter:
-        with ExitStack() as opened:
-            frames = open_source(source)
-            opened.callback(frames.close)
-            choose_mode(frames, every_frame)  # refused before the sink makes anything
-            masks = open_sink(sink, frames.fps)
-            opened.pop_all()  # the loop closes both, and knows whether a camera still hangs
-        with stop_on_signals() as stop, console.status("starting") as line:
-            result = run_loop(
-                segmenter,
-                frames,
-                masks,
-                every_frame=every_frame,
-                max_age_ms=max_age_ms,
-                on_status=lambda status: line.update(_describe(status)),
-                stop=stop,
-            )
+        threads=threads,
+        trusted_keys=tuple(str(key) for key in require_signature or ()),
+        realtime=realtime,
+    )
+    with stop_on_signals() as stop, console.status("starting") as line, Health(health, health_port) as told:
+        result = run_loop(
+            plan,
+            on_status=lambda status: line.update(_describe(status)),
+            on_event=_tell,
+            health=told,
+            notify=Notifier.from_environment(),
+            stop=stop,
+        )
     _finish(bundle, result, report, json)
+
+
+def _wanted(size: str | None, fps: float | None, letters: str | None) -> Wanted:
+    from edgeseg.camera import Wanted
+    from edgeseg.cli.console import parse_size
+
+    if size is None:
+        return Wanted(None, fps, letters)
+    width, height = parse_size(size, "--camera-size", "WIDTHxHEIGHT, for instance 1280x720")
+    return Wanted((height, width), fps, letters)
+
+
+def _tell(event: Mapping[str, Any]) -> None:
+    """A line for what a person should know; the state machine and the log's limit keep it from being many."""
+    from edgeseg.cli.console import note
+
+    if event["event"] == "state":
+        because = f": {event['reason']}" if event["reason"] else ""
+        text = f"{event['before']} → {event['state']}{because}"
+    elif event["event"] == "reason":
+        text = f"{event['state']}: {event['reason']}"
+    elif event["event"] == "epoch":
+        text = f"camera opened again, epoch {event['epoch']} ({event['format']})"
+    elif event["event"] == "log":
+        text = event["text"]
+    else:
+        return
+    # A terminal that was closed or a log whose disk is full ends what is said, and not the loop.
+    with suppress(OSError, SystemExit):
+        note(text)
 
 
 def _finish(bundle: Path, result: LoopReport, report: Path | None, json: bool) -> None:
     """The report, whatever happened; then what went wrong, if anything did."""
     from edgeseg.atomic import write_text
     from edgeseg.cli.console import done, note, print_json
+    from edgeseg.cli.run_report import print_report
 
     if json:
         print_json(result.to_dict())
     else:
-        _print_report(result)
+        print_report(result)
     note(result.build_note)
     if report:
         write_text(report, result.to_json())
         done(report)
-    if result.output:
-        done(result.output, f"edgeseg benchmark {bundle}")
+    for sink in result.sinks:
+        if sink.output:
+            done(sink.output, f"edgeseg benchmark {bundle}")
     if result.error:
         raise result.error
 
 
 def _describe(status: LoopStatus) -> str:
     of = f"/{status.frame_count}" if status.frame_count else ""
+    reason = f" ({status.reason})" if status.reason else ""
     return (
-        f"frame {status.position + 1}{of}   {status.fps:.1f} fps   "
+        f"{status.state}{reason}   frame {status.position + 1}{of}   {status.fps:.1f} fps   "
         f"age {status.age_ms:.0f} ms   {status.dropped} dropped   (Ctrl-C ends)"
-    )
-
-
-def _print_report(result: LoopReport) -> None:
-    from edgeseg.cli.console import print_table
-
-    times = {**result.stages, "age of the finished mask": result.age, "age at the sink": result.age_at_sink}
-    print_table(
-        f"{result.bundle} ({result.signature}) on {result.source}: {result.mode}, {result.runtime}, "
-        f"{result.threads} thread(s)",
-        ("milliseconds", "p50", "p90", "p99", "p99.9", "max"),
-        [
-            (name, *(f"{value:.2f}" for value in (t.p50, t.p90, t.p99, t.p999, t.max)))
-            for name, t in times.items()
-        ],
-    )
-    counts = result.counts
-    print_table(
-        f"{result.ended} after {result.seconds:.1f} s, {result.fps:.1f} masks a second",
-        ("frames", "count"),
-        [
-            ("captured", counts.captured),
-            ("segmented", counts.segmented),
-            ("overwritten by a newer one", counts.overwritten),
-            ("too old before inference", counts.stale),
-            ("passed over, source too slow", counts.skipped),
-            ("masks older than --max-age-ms", counts.late),
-            ("masks that the sink took", counts.written),
-        ],
     )

@@ -1,4 +1,4 @@
-"""How frames go from one thread of the loop to the next."""
+"""How masks go from one thread of the sinks' process to the next."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self.overwritten = 0
 
-    def put(self, item: T) -> None:
-        """Add an item.
+    def put(self, item: T, timeout: float | None = None) -> bool:
+        """Add an item; whether there was room for it within ``timeout`` seconds.
 
         Raises:
             ChannelClosedError: The channel was closed.
         """
         with self._changed:
-            self._make_room()
+            there_is_room = self._make_room(timeout)
             if self._closed:
                 raise ChannelClosedError
-            self._items.append(item)
-            self._changed.notify_all()
+            if there_is_room:
+                self._items.append(item)
+                self._changed.notify_all()
+            return there_is_room
 
     def take(self, timeout: float | None = None) -> T | None:
         """The oldest item, or ``None`` when ``timeout`` seconds have passed without one.
@@ -58,20 +59,16 @@ class Channel(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def _make_room(self) -> None:
-        self._changed.wait_for(lambda: len(self._items) < self._capacity or self._closed)
+    def _make_room(self, timeout: float | None) -> bool:
+        return self._changed.wait_for(lambda: len(self._items) < self._capacity or self._closed, timeout)
 
 
 class Mailbox(Channel[T]):
-    """The newest ``capacity`` items: when it is full a new one takes the oldest one's place.
+    """The newest item: a new one takes its place."""
 
-    ``overwritten`` counts those that nobody took.
-    """
+    def __init__(self) -> None:
+        super().__init__(1)
 
-    def __init__(self, capacity: int = 1) -> None:
-        super().__init__(capacity)
-
-    def _make_room(self) -> None:
-        while len(self._items) >= self._capacity:
-            self._items.popleft()
-            self.overwritten += 1
+    def _make_room(self, _timeout: float | None) -> bool:
+        self._items.clear()
+        return True

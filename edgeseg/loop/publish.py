@@ -1,121 +1,140 @@
-"""The sink thread: draws and writes masks without ever holding up inference."""
+"""One sink and its thread: masks are drawn and written without ever holding up anything else."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgeseg.errors import EdgesegError, SinkError
+from edgeseg.loop.board import Board
 from edgeseg.loop.channel import Channel, ChannelClosedError, Mailbox
-from edgeseg.loop.report import Mode
-from edgeseg.loop.sinks import Published, Sink
-from edgeseg.loop.statistics import Durations
+from edgeseg.loop.sinks import Figures, Published, Sink, Stamp, send_event
 from edgeseg.segmenter import Segmentation
 
 _IN_ORDER_MASKS = 2
+_MOST_EVENTS = 100
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A mask that waits for the sink, its frame's place, and figures of the loop at that moment."""
+    """A mask that waits for the sinks, its frame's place, and what is known of it and the loop."""
 
     segmentation: Segmentation
     position: int
-    figures: str
+    stamp: Stamp
+    figures: Figures
 
 
 class Publisher:
-    """Writes to ``sink`` in a thread of its own until :meth:`finish`.
+    """Writes to one sink in a thread of its own until :meth:`finish`.
 
     Args:
-        max_age_ms: Masks older than this when the sink is given them are not valid; ``None``: all are.
+        sink: It is finished and closed at the end.
+        board: Where its masks are counted.
+        index: Its place there.
+        in_order: Wait for the sink rather than leave out a mask.
+        deadline_ms: Masks older than this when the sink is given them are not valid; 0: no limit.
 
     Attributes:
         error: What the sink failed with. No mask is written after it.
-        written: Masks that the sink took.
-        late: Masks that were not valid when the sink was given them.
-        age: Milliseconds from capture to that moment.
-        durations: Milliseconds that drawing and writing one took.
     """
 
-    def __init__(self, sink: Sink, mode: Mode, max_age_ms: float | None) -> None:
+    def __init__(self, sink: Sink, board: Board, index: int, *, in_order: bool, deadline_ms: float) -> None:
         self.error: EdgesegError | None = None
-        self.written = 0
-        self.late = 0
-        self.age = Durations()
-        self.durations = Durations()
-        self._sink = sink
-        self._mode = mode
-        self._max_age_ms = max_age_ms
+        self.sink = sink
+        self._board = board
+        self._count: Any = board.sink(index)
+        self._age, self._time = board.sink_age(index), board.sink_time(index)
+        self._in_order = in_order
+        self._deadline_ms = deadline_ms
         # One deep: a sink that is too slow for every mask must be given the newest, not one that queued.
-        self._masks: Channel[Finished] = Channel(_IN_ORDER_MASKS) if mode == "every-frame" else Mailbox()
+        self._masks: Channel[tuple[int, Finished]] = Channel(_IN_ORDER_MASKS) if in_order else Mailbox()
+        # Each with the number of the mask before it: told first, that one's older state would undo it.
+        self._events: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
+        self._put = self._took = 0
         self._positions = 0
         self._thread = threading.Thread(target=self._work, name="edgeseg-sink", daemon=True)
-
-    def __enter__(self) -> Publisher:
         self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish(self._positions)
 
     def publish(self, finished: Finished) -> None:
-        """Hand a mask over. Newest wins, except with ``every-frame``, which waits for the sink.
-
-        Raises:
-            EdgesegError: The sink has failed.
-        """
+        """Hand a mask over; one that has failed gets none, nor one that is stuck when the loop ends."""
+        self._put += 1
         try:
-            self._masks.put(finished)
+            while not self._masks.put((self._put, finished), _POLL_SECONDS) and not self._board.stopping:
+                pass
         except ChannelClosedError:
-            if self.error is not None:
-                raise self.error from None
-            raise
+            return
 
-    def finish(self, positions: int) -> None:
-        """Write what is left and complete the sink at ``positions`` frame periods; twice is harmless."""
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Hand an event of the loop over."""
+        self._events.append((self._put, event))
+
+    def finish(self, positions: int, seconds: float | None = None) -> bool:
+        """Write what is left, complete the sink at ``positions`` frame periods; whether that is done."""
         self._positions = positions
         self._masks.close()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         try:
             self._write_all()
-            self._sink.finish(self._positions)
+            self.sink.finish(self._positions)
         except EdgesegError as error:
             self.error = error
-        except Exception as error:  # noqa: BLE001 - a thread must not die unseen, whatever a driver throws
-            self.error = _unexpected(self._sink.name, error)
+        except Exception as error:  # noqa: BLE001 - a thread must not die unseen, whatever a library throws
+            self.error = _unexpected(self.sink.name, error)
         finally:
+            self._count["failed"] = self.error is not None
             self._masks.close()
-            self._sink.close()
+            self.sink.close()
 
     def _write_all(self) -> None:
         while True:
             try:
-                finished = self._masks.take()
+                taken = self._masks.take(_POLL_SECONDS)
             except ChannelClosedError:
+                self._took = self._put
+                self._tell_events()
                 return
-            if finished is None:
-                continue
-            published = self._published(finished)
-            started = time.monotonic_ns()
-            self._sink.write(published)
-            self.durations.add((time.monotonic_ns() - started) / 1e6)
-            self.written += 1
+            if taken is not None:
+                self._took, finished = taken
+                self._write(finished)
+            self._tell_events()
 
-    def _published(self, finished: Finished) -> Published:
+    def _tell_events(self) -> None:
+        """Those that no mask has still to come before."""
+        while self._events and self._events[0][0] <= self._took:
+            send_event(self.sink, self._events.popleft()[1])
+
+    def _write(self, finished: Finished) -> None:
         """The mask as the sink is given it, with the age it has now; it is counted."""
-        segmentation = finished.segmentation
-        age_ms = (time.monotonic_ns() - segmentation.captured_ns) / 1e6
-        self.age.add(age_ms)
-        if self._max_age_ms is not None and age_ms > self._max_age_ms:
-            self.late += 1
+        segmentation, stamp, started = finished.segmentation, finished.stamp, time.monotonic_ns()
+        age_ms = (started - segmentation.captured_ns) / 1e6
+        self._age.add(age_ms)
+        if self._deadline_ms and age_ms > self._deadline_ms:
+            self._count["late"] += 1
+            segmentation, stamp = replace(segmentation, valid=False), replace(stamp, late=True)
+        if not self._in_order and self._board.state == "FAILED":
             segmentation = replace(segmentation, valid=False)
-        # Frames of a file that waits have no age that means anything to who looks at the picture.
-        age = "" if self._mode == "every-frame" else f"age {age_ms:.0f} ms   "
-        return Published(segmentation, finished.position, age_ms, age + finished.figures)
+        figures = replace(finished.figures, sink_ms=self._time.last)
+        caption = _caption(finished, None if self._in_order else age_ms)
+        self.sink.write(Published(segmentation, finished.position, age_ms, caption, stamp, figures))
+        self._time.add((time.monotonic_ns() - started) / 1e6)
+        self._count["written"] += 1
+
+
+def _caption(finished: Finished, age_ms: float | None) -> str:
+    """Frames of a file that waits have no age that means anything to who looks at the picture."""
+    age = "" if age_ms is None else f"age {age_ms:.0f} ms   "
+    state = "" if finished.stamp.state in ("OK", "STARTING") else f"{finished.stamp.state}   "
+    infer_ms, fps = finished.segmentation.timings.infer_ms, finished.figures.fps or 0.0
+    return f"{state}{age}inference {infer_ms:.0f} ms   {fps:.1f} fps"
 
 
 def _unexpected(name: str, error: Exception) -> SinkError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,24 +38,35 @@ class Summary(Percentiles):
 
 
 class Durations:
-    """A histogram with bins 1 % wide from 1 µs to 1,000 s: a loop that runs for weeks keeps nothing else."""
+    """A histogram with bins 1 % wide from 1 µs to 1,000 s: a loop that runs for weeks keeps nothing else.
 
-    def __init__(self) -> None:
-        self._bins = np.zeros(_BINS, np.int64)
-        self._sum = 0.0
-        self._max = 0.0
+    Args:
+        record: Where to count, a record of ``RECORD`` that other processes may see; by default memory of its
+        own.
+
+    Attributes:
+        last: What was added last by this object.
+    """
+
+    RECORD = np.dtype([("bins", "i8", (_BINS,)), ("sum", "f8"), ("max", "f8")])
+
+    def __init__(self, record: Any = None) -> None:
+        self._record: Any = np.zeros((), self.RECORD) if record is None else record
+        self._bins: Any = self._record["bins"]
+        self.last: float | None = None
 
     def add(self, milliseconds: float) -> None:
+        self.last = milliseconds
         inside = min(max(milliseconds, _SMALLEST_MS), _LARGEST_MS)
         self._bins[round(math.log(inside / _SMALLEST_MS, _STEP))] += 1
-        self._sum += milliseconds
-        self._max = max(self._max, milliseconds)
+        self._record["sum"] += milliseconds
+        self._record["max"] = max(float(self._record["max"]), milliseconds)
 
     def summary(self) -> Summary:
         count = int(self._bins.sum())
-        mean = self._sum / count if count else 0.0
+        mean = float(self._record["sum"]) / count if count else 0.0
         p50, p90, p99, p999 = (self._percentile(percent) for percent in (50, 90, 99, 99.9))
-        return Summary(mean, p50, p90, p99, p999, self._max, count)
+        return Summary(mean, p50, p90, p99, p999, float(self._record["max"]), count)
 
     def _percentile(self, percent: float) -> float:
         """The smallest value that at least ``percent`` of the values do not exceed."""
@@ -63,4 +75,4 @@ class Durations:
             return 0.0
         rank = math.ceil(total * percent / 100)
         index = int(np.searchsorted(np.cumsum(self._bins), rank))
-        return min(_SMALLEST_MS * _STEP**index, self._max)
+        return min(_SMALLEST_MS * _STEP**index, float(self._record["max"]))

@@ -234,6 +234,14 @@ def test_the_same_values_written_otherwise_are_refused(bundle: Path) -> None:
         Bundle.open(bundle)
 
 
+def test_a_model_is_either_exported_or_wrapped(bundle: Path) -> None:
+    (model,) = manifest_of(bundle)["models"]
+    del model["parity"]
+    rewrite_manifest(bundle, models=[model])
+    with pytest.raises(ManifestError, match="either parity with its Keras model or a wrapping"):
+        Bundle.open(bundle)
+
+
 def test_a_manifest_survives_its_own_bytes(bundle: Path) -> None:
     data = (bundle / "manifest.json").read_bytes()
     assert Manifest.from_bytes(data).to_bytes() == data

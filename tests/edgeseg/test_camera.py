@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.camera import ImageFolder, LiveCamera, VideoFile, open_source, read_image
-from edgeseg.errors import SourceError
+from edgeseg.camera import ImageFolder, LiveCamera, VideoFile, is_live, open_source, read_image
+from edgeseg.errors import CorruptFrameError, SourceError
 
 
 def write_image(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (24, 32)) -> Path:
@@ -114,13 +114,25 @@ def test_unreadable_images_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b.png").write_bytes(content)
     source = open_source(str(tmp_path))
     source.read()
-    with pytest.raises(SourceError, match=r"b\.png"):
+    write_image(tmp_path / "c.png", (9, 9, 9))
+    with pytest.raises(CorruptFrameError, match=r"b\.png"):
         source.read()
+    frame = source.read()
+    assert frame is None, "the folder was listed when it was opened"
 
 
 def test_names_with_other_letters(tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.png", (1, 2, 3)).rename(tmp_path / "Straße 木.png")
     np.testing.assert_array_equal(read_image(path)[0, 0], [1, 2, 3])
+
+
+def test_files_by_address(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a view.png", (10, 20, 30))
+    for address in (f"file://{path}", f"FILE://localhost{path}", path.as_uri()):
+        source = open_source(address)
+        assert isinstance(source, ImageFolder)
+        assert source.read() is not None
+        assert not is_live(address)
 
 
 # What does not open.

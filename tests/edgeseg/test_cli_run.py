@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 import pytest
+
+from edgeseg.cli import run_options
+from edgeseg.loop import Budgets, read_health
+from loop_parts import write_pictures
 
 ReadVideo = Callable[[Path], tuple[list[np.ndarray], float]]
 
@@ -36,15 +41,18 @@ def test_every_frame_to_a_video(bundle: Path, video: Path, tmp_path: Path, read_
     assert (len(frames), fps, frames[0].shape) == (30, 25.0, (64, 128, 3))
     values = json.loads(done.stdout)
     assert values == json.loads(report.read_text())
-    assert (values["counts"]["segmented"], values["mode"]) == (30, "every-frame")
+    assert (values["frames"]["inferred"], values["mode"]) == (30, "every-frame")
+    assert [sink["written"] for sink in values["sinks"]] == [30]
     assert str(out) in done.stderr
 
 
 def test_real_time_without_a_sink_prints_a_table(bundle: Path, video: Path) -> None:
     done = edgeseg("run", bundle, "--source", video, "--threads", 1)
     assert done.returncode == 0, done.stderr
-    for word in ("p99.9", "infer", "age", "overwritten", "end of stream"):
+    for word in ("p99.9", "infer", "age", "overwritten", "end of stream", "unsigned", "video file"):
         assert word in done.stdout
+    assert "STARTING → OK" in done.stderr
+    assert "OK → STOPPING: the source has ended" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -65,8 +73,32 @@ def test_signals_end_it_cleanly(
     frames, fps = read_video(out)
     assert fps == 25.0
     assert 5 <= len(frames) <= 500
-    assert len(frames) >= values["counts"]["written"]
+    assert len(frames) >= values["sinks"][0]["written"]
     assert not list(tmp_path.glob(".out.*"))
+
+
+def test_a_camera_with_several_sinks_and_its_health(bundle: Path, tmp_path: Path) -> None:
+    source = "synthetic://64x48@30?seed=3"
+    sinks = ("--sink", tmp_path / "out.mp4", "--sink", tmp_path / "log.jsonl", "--sink", "none")
+    given = (bundle, "--source", source, *sinks, "--health", tmp_path / "health.json", "--health-port", 0)
+    command = [sys.executable, "-m", "edgeseg", "run", *map(str, given), "--smooth", "2", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: _state(tmp_path / "health.json") == "OK")
+    health, fresh = read_health(tmp_path / "health.json")
+    assert fresh
+    assert (health["epoch"], health["runtime"]) == (1, "onnx")
+    assert set(health["processes"]) == {"capture", "inference", "sinks"}
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 0, stderr
+    values = json.loads(stdout)
+    assert (values["mode"], values["ended"], values["epochs"]) == ("live", "stopped", 1)
+    assert [sink["name"] for sink in values["sinks"]] == [str(tmp_path / n) for n in ("out.mp4", "log.jsonl")]
+    assert read_health(tmp_path / "health.json")[0]["state"] == "STOPPING"
+
+
+def _state(path: Path) -> str:
+    return str(read_health(path)[0]["state"]) if path.exists() else ""
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
@@ -86,7 +118,11 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         (["--source", "VIDEO", "--runtime", "coreml"], 2, "coreml"),
         (["--source", "VIDEO", "--precision", "int4"], 2, "int4"),
         (["--source", "VIDEO", "--threads", "0"], 2, "threads"),
-        (["--source", "VIDEO", "--max-age-ms", "-1"], 2, "max-age-ms"),
+        (["--source", "VIDEO", "--deadline", "-1"], 2, "deadline"),
+        (["--source", "VIDEO", "--smooth", "-1"], 2, "smooth"),
+        (["--source", "0", "--camera-size", "large"], 2, "WIDTHxHEIGHT"),
+        (["--source", "synthetic://64x32", "--every-frame"], 2, "--every-frame"),
+        (["--source", "VIDEO", "--sink", "a.mp4", "--sink", "a.mp4"], 7, "a.mp4"),
         (["--source", "VIDEO", "--report", "."], 2, "a place that can be written"),
         ([], 2, "--source"),
     ],
@@ -113,28 +149,40 @@ def test_a_damaged_bundle_does_not_run(bundle: Path, video: Path) -> None:
     assert "model.onnx" in done.stderr
 
 
-def test_a_source_that_breaks_still_gives_a_report_and_a_video(
+def test_a_damaged_picture_is_counted_and_the_rest_segmented(
     bundle: Path, tmp_path: Path, read_video: ReadVideo
 ) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    for index in range(4):
-        cv2.imwrite(str(images / f"{index}.png"), np.zeros((64, 128, 3), np.uint8))
-    (images / "4.png").write_bytes(b"broken")
+    images = write_pictures(tmp_path / "images", 6)
+    (images / "3.png").write_bytes(b"broken")
     out = tmp_path / "out.mp4"
     done = edgeseg("run", bundle, "--source", images, "--sink", out, "--every-frame", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "a damaged frame (6 bytes that do not decode)" in done.stderr
+    frames = json.loads(done.stdout)["frames"]
+    assert (frames["captured"], frames["inferred"], frames["corrupt"]) == (6, 5, 1)
+    assert len(read_video(out)[0]) == 6
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file system that is always full")
+def test_a_sink_that_fails_gives_a_report_and_an_exit_code(bundle: Path, video: Path, tmp_path: Path) -> None:
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    sinks = ("--sink", tmp_path / "full.jsonl", "--sink", tmp_path / "out.mp4")
+    done = edgeseg("run", bundle, "--source", video, *sinks, "--json")
     assert done.returncode == 7
-    assert "4.png" in done.stderr
+    assert "free space" in done.stderr
     values = json.loads(done.stdout)
     assert values["ended"] == "failed"
-    assert "4.png" in values["error"]
-    assert len(read_video(out)[0]) == 4
+    full, whole = values["sinks"]
+    assert "free space" in full["error"]
+    assert (full["written"], whole["error"]) == (0, None)
+    assert Path(whole["output"]) == tmp_path / "out.mp4"
+    assert (tmp_path / "out.mp4").exists(), "the other one is finished"
 
 
 def test_the_report_is_printed_where_its_file_cannot_be_written(bundle: Path, video: Path) -> None:
     done = edgeseg("run", bundle, "--source", video, "--every-frame", "--json", "--report", video.parent)
     assert done.returncode == 2
-    assert json.loads(done.stdout)["counts"]["segmented"] == 30
+    assert json.loads(done.stdout)["frames"]["inferred"] == 30
     assert f"{video.parent}: expected a place that can be written" in done.stderr
 
 
@@ -273,3 +321,11 @@ def test_info_for_people_names_the_extras() -> None:
     assert done.returncode == 0, done.stderr
     assert "litert" in done.stdout
     assert "unet_mini" in done.stdout
+
+
+def test_the_help_tells_the_budgets_that_hold() -> None:
+    budgets = Budgets()
+    for name in ("deadline", "stall", "hang", "frozen"):
+        [option] = get_args(getattr(run_options, f"{name.capitalize()}Option"))[1:]
+        [told] = re.findall(r"\[default: (\d+)", option.help)
+        assert float(told) == getattr(budgets, f"{name}_ms")

@@ -47,6 +47,25 @@ def test_worst_images_come_first_and_all_ignored_ones_not_at_all() -> None:
     assert result.to_dict(LABELS)["label_resolution"]["per_class"]["thing"]["precision"] is None
 
 
+def test_categories_where_the_label_set_has_them() -> None:
+    third = LabelClass(2, "other thing", (0, 255, 0))
+    labels = LabelSet("three", (*LABELS.classes, third), categories=("flat", "object", "object"))
+    truth = np.array([[0, 0, 1, 2]], np.uint8)
+    evaluator = Evaluator(labels)
+    evaluator.add(Sample("a", np.zeros((1, 4, 3), np.uint8), truth), np.array([[0, 1, 2, 2]], np.uint8))
+    result = evaluator.result()
+    # By hand: one of two flat pixels; two of the three that are objects, or were taken for one.
+    categories = result.category_scores(labels)
+    assert categories is not None
+    assert categories.iou.tolist() == [1 / 2, 2 / 3]
+    written = result.to_dict(labels)["categories"]
+    assert written["miou"] == pytest.approx(7 / 12)
+    assert list(written["per_class"]) == ["flat", "object"]
+
+    assert result.category_scores(LABELS) is None
+    assert "categories" not in result.to_dict(LabelSet("three", labels.classes))
+
+
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(DataError, match="at least one labelled image"):
         evaluate(lambda image: image[..., 0], [], LABELS, 4, 4)

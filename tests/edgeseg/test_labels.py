@@ -75,6 +75,21 @@ def test_round_trip_as_plain_values() -> None:
     assert LabelSet.from_dict(labels.to_dict()) == labels
 
 
+def test_categories_are_the_datasets_own_and_are_not_stored() -> None:
+    """What was written before them reads the same, and what is written now reads in older releases."""
+    labels = two_classes(categories=("ground", "ground"))
+    assert (labels.category_names, labels.category_ids) == (("ground",), (0, 0))
+    assert labels.to_dict() == two_classes().to_dict()
+    assert LabelSet.from_dict(labels.to_dict()).categories == ()
+    three = LabelSet("three", (ROAD, CAR, LabelClass(2, "bus", (0, 60, 100))), categories=("b", "a", "b"))
+    assert (three.category_names, three.category_ids) == (("b", "a"), (0, 1, 0))
+
+
+def test_every_class_has_a_category_or_none_has() -> None:
+    with pytest.raises(LabelError, match=r"category for each of its 2 classes.*found 1 categories"):
+        two_classes(categories=("ground",))
+
+
 @pytest.mark.parametrize("ids", [(), (1, 2), (0, 2), (0, 0)])
 def test_class_ids_count_from_zero(ids: tuple[int, ...]) -> None:
     with pytest.raises(LabelError, match="ids 0, 1, 2"):

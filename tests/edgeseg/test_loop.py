@@ -1,9 +1,8 @@
-"""The loop: newest wins, every frame counts, nothing lies about its age, every end is clean."""
+"""The loop on files that wait: every frame counts, each mask is its frame's, and every end is clean."""
 
 from __future__ import annotations
 
-import threading
-import time
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,360 +11,221 @@ import numpy as np
 import pytest
 
 import edgeseg
-from edgeseg.camera import Frame, open_source
-from edgeseg.errors import InferenceError, SinkError, SourceError, UsageError
-from edgeseg.loop import LoopReport, LoopStatus, run_loop
-from edgeseg.loop.sinks import NoSink, Published
+from edgeseg.errors import BundleError, InferenceError, SinkError, SourceError, UsageError
+from edgeseg.loop import Budgets, LoopPlan, LoopReport, run_loop
+from loop_faults import LOAD
+from loop_parts import SINKS, SOURCE, Told, frames_of
+from toys import write_bundle, write_video
 
-PERIOD_MS = 40.0
+DEADLINE_MS = 50.0
 
-
-class ListSink(NoSink):
-    """Keeps what it is given; may be slow, or fail."""
-
-    def __init__(self, seconds: float = 0, fails_at: int | None = None) -> None:
-        self.taken: list[Published] = []
-        self.finished_at: int | None = None
-        self.closed = False
-        self._seconds = seconds
-        self._fails_at = fails_at
-
-    def write(self, published: Published) -> None:
-        if len(self.taken) == self._fails_at:
-            raise SinkError("disk", expected="room", found="none", next_step="Make some.")
-        time.sleep(self._seconds)
-        self.taken.append(published)
-
-    def finish(self, positions: int) -> None:
-        self.finished_at = positions
-
-    def close(self) -> None:
-        self.closed = True
-
-    @property
-    def positions(self) -> list[int]:
-        return [p.position for p in self.taken]
+Run = Callable[..., LoopReport]
 
 
-class Camera:
-    """A live source of grey pictures; it may end in an error, or hang."""
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "toy.edgeseg")
 
-    name, live, fps, frame_size, frame_count = "camera", True, 50.0, (32, 64), None
 
-    def __init__(self, frames: int, then: Callable[[], Any]) -> None:
-        self._frames = frames
-        self._then = then
-        self._index = 0
-        self.closed = False
-
-    def read(self) -> Frame | None:
-        time.sleep(1 / self.fps)
-        if self._index >= self._frames:
-            self._then()
-            return None
-        self._index += 1
-        image = np.full((32, 64, 3), self._index, np.uint8)
-        return Frame(image, self._index - 1, time.monotonic_ns(), 0.1)
-
-    def skip(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "drive.mp4")
 
 
 @pytest.fixture
-def slow(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Any]:
-    """A segmenter whose inference takes so many seconds."""
+def run(toy: Path, drive: Path) -> Run:
+    """``run(*sinks, source="?…", model="?…", …)``: every frame of the drive, with the parts of the tests."""
 
-    def make(seconds: float) -> Any:
-        segmenter = edgeseg.load(bundle)
-        infer = segmenter._runtime.infer
+    def go(*sinks: str, source: str = "", model: str = "", **options: Any) -> LoopReport:
+        plan = LoopPlan(
+            f"{toy}{model}",
+            f"{drive}{source}",
+            sinks,
+            **{"every_frame": True, "parts": (SOURCE, LOAD, SINKS), **options},
+        )
+        return run_loop(plan)
 
-        def late(image: np.ndarray) -> Any:
-            time.sleep(seconds)
-            return infer(image)
-
-        monkeypatch.setattr(segmenter._runtime, "infer", late)
-        return segmenter
-
-    return make
+    return go
 
 
-@pytest.fixture
-def segmenter(bundle: Path) -> Any:
-    with edgeseg.load(bundle) as loaded:
-        yield loaded
+def balances(report: LoopReport) -> bool:
+    ledger = report.ledger
+    fates = ledger.inferred + ledger.overwritten + ledger.stale + ledger.failed + ledger.unusable
+    return ledger.captured == fates + ledger.in_flight and 0 <= ledger.in_flight <= 4
 
 
-def frames_add_up(report: LoopReport) -> bool:
-    """Every frame has one fate; at most one was in hand when the loop ended."""
-    c = report.counts
-    return 0 <= c.captured - c.segmented - c.overwritten - c.stale <= 2
+class EveryFrame:
+    """One run of the whole drive, with a slow model, a sink that keeps all and one that is slow."""
+
+    def __init__(self, toy: Path, drive: Path, folder: Path) -> None:
+        plan = LoopPlan(
+            f"{toy}?sleep=0.01",
+            str(drive),
+            (f"{folder / 'all'}?pictures=1", f"{folder / 'slow'}?sleep=0.06"),
+            every_frame=True,
+            budgets=Budgets(deadline_ms=DEADLINE_MS),
+            parts=(SOURCE, LOAD, SINKS),
+        )
+        self.report = run_loop(plan)
+        self.folder = folder
+        self.all, self.slow = Told(folder / "all"), Told(folder / "slow")
 
 
-# Every frame.
+@pytest.fixture(scope="module")
+def whole(toy: Path, drive: Path, tmp_path_factory: pytest.TempPathFactory) -> EveryFrame:
+    return EveryFrame(toy, drive, tmp_path_factory.mktemp("sinks"))
 
 
-def test_every_frame_is_segmented_in_order(segmenter: Any, video: Path) -> None:
-    sink = ListSink()
-    report = run_loop(segmenter, open_source(str(video)), sink, every_frame=True)
-    assert sink.positions == list(range(30))
+def test_every_frame_is_segmented_in_order_however_slow_model_and_sink_are(whole: EveryFrame) -> None:
+    report, ledger = whole.report, whole.report.ledger
+    assert whole.all.positions == whole.slow.positions == list(range(30))
+    assert [mask["sequence"] for mask in whole.all.masks] == list(range(1, 31))
     assert (report.ended, report.error, report.mode) == ("end of stream", None, "every-frame")
-    assert report.counts.segmented == report.counts.captured == report.counts.written == 30
+    assert ledger.captured == ledger.inferred == 30
+    assert [sink.written for sink in report.sinks] == [30, 30]
+    assert ledger.overwritten == ledger.stale == ledger.in_flight == 0
     assert report.max_overdue_ms is None
-    assert sink.finished_at == 30
-    assert sink.closed
+    assert whole.all.finished == whole.slow.finished == 30
+    assert whole.all.closed
+    assert whole.slow.closed
 
 
-def test_every_frame_waits_for_a_slow_model_and_a_slow_sink(
-    slow: Callable[[float], Any], video: Path
-) -> None:
-    sink = ListSink(seconds=0.01)
-    report = run_loop(slow(0.01), open_source(str(video)), sink, every_frame=True)
-    assert sink.positions == list(range(30))
-    assert report.counts.overwritten == 0
+def test_masks_are_those_of_their_frames(whole: EveryFrame, toy: Path, drive: Path) -> None:
+    frames = frames_of(drive)
+    assert len({frame.tobytes() for frame in frames}) == 30, "frames that are alike would prove nothing"
+    with edgeseg.load(toy) as segmenter:
+        for position, frame in enumerate(frames):
+            kept = np.load(whole.folder / "all" / f"{position}.npz")
+            np.testing.assert_array_equal(kept["frame"], frame)
+            np.testing.assert_array_equal(kept["mask"], segmenter(frame).mask)
 
 
-def test_masks_are_those_of_their_frames(segmenter: Any, video: Path) -> None:
-    sink = ListSink()
-    run_loop(segmenter, open_source(str(video)), sink, every_frame=True)
-    frames = list(iter(open_source(str(video)).read, None))
-    for published, frame in zip(sink.taken, frames, strict=True):
-        np.testing.assert_array_equal(published.segmentation.frame, frame.image)
-        np.testing.assert_array_equal(published.segmentation.mask, segmenter(frame.image).mask)
+def test_masks_that_grow_too_old_on_the_way_to_a_sink_are_late_there(whole: EveryFrame) -> None:
+    for told, sink in zip((whole.all, whole.slow), whole.report.sinks, strict=True):
+        for mask in told.masks:
+            assert mask["given_age_ms"] >= mask["mask_age_ms"] >= mask["timings"]["total_ms"] >= 10
+            assert mask["valid"] == (mask["given_age_ms"] <= DEADLINE_MS)
+            assert mask["late"] == (not mask["valid"])
+        assert sink.late == sum(not mask["valid"] for mask in told.masks)
+        assert sink.age.count == 30
+        assert sink.age.max == max(mask["given_age_ms"] for mask in told.masks)
+    # Two masks wait for the slow one, 60 ms each; the model needs a fraction of that.
+    assert whole.report.sinks[1].late > 20
 
 
-def test_every_frame_is_not_for_cameras(segmenter: Any) -> None:
-    with pytest.raises(UsageError, match="--every-frame"):
-        run_loop(segmenter, Camera(1, lambda: None), ListSink(), every_frame=True)
+def test_the_report_as_json(whole: EveryFrame, toy: Path) -> None:
+    values = json.loads(whole.report.to_json())
+    assert values["frames"]["inferred"] == 30
+    assert values["frame_size"] == [64, 128]
+    assert set(values["stages_ms"]) == {"decode", "wait", "resize", "infer", "post", "publish"}
+    assert all(stage["count"] == 30 for stage in values["stages_ms"].values())
+    assert values["age_ms"]["max"] >= values["age_ms"]["p50"] > 0
+    assert values["stages_ms"]["infer"]["p50"] >= 10
+    with edgeseg.load(toy) as segmenter:
+        assert values["digest"] == segmenter.bundle.digest
+    assert [sink["output"] for sink in values["sinks"]] == [str(whole.folder / n) for n in ("all", "slow")]
+    assert values["changes"][-1][1:] == ["STOPPING", "the source has ended"]
+    assert values["restarts"] == {}
+    assert values["collections"] == 0
 
 
-# Real time.
+def test_the_end_of_a_file_takes_nothing_from_its_last_masks(run: Run, tmp_path: Path) -> None:
+    """The source has long ended when they are made."""
+    report = run(str(tmp_path / "sink"), source="?ends=5", model="?sleep=0.2")
+    told = Told(tmp_path / "sink")
+    assert told.positions == list(range(5))
+    assert [mask["valid"] for mask in told.masks] == [True] * 5
+    assert report.ended == "end of stream"
 
 
-def test_a_file_is_played_at_its_own_rate(segmenter: Any, video: Path) -> None:
-    sink = ListSink()
-    started = time.monotonic()
-    report = run_loop(segmenter, open_source(str(video)), sink)
-    assert time.monotonic() - started > 29 / 25
-    assert report.mode == "real-time"
-    assert report.counts.segmented >= 10
-    assert sink.positions == sorted(set(sink.positions))
-    assert frames_add_up(report)
+# What cannot go on.
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.07, 0.15])
-def test_no_age_exceeds_two_periods_and_its_inference(
-    slow: Callable[[float], Any], video: Path, seconds: float
-) -> None:
-    sink = ListSink()
-    report = run_loop(slow(seconds), open_source(str(video)), sink)
-    for published in sink.taken:
-        segmentation = published.segmentation
-        assert segmentation.age_ms <= 2 * PERIOD_MS + segmentation.timings.total_ms + 5
-        assert segmentation.age_ms >= seconds * 1000
-    assert report.max_overdue_ms is not None
-    assert report.max_overdue_ms < 5
-    assert frames_add_up(report)
-
-
-def test_a_slow_model_gets_the_newest_frames(slow: Callable[[float], Any], video: Path) -> None:
-    sink = ListSink()
-    report = run_loop(slow(0.1), open_source(str(video)), sink)
-    steps = np.diff(sink.positions)
-    assert report.counts.overwritten > 10
-    assert (steps[:-1] >= 2).all()  # the last frame of all is taken even when it has just come
-    assert report.counts.segmented < 15
-    assert sink.finished_at == 30
-
-
-@pytest.mark.parametrize("decode_seconds", [0.06, 0.13])
-def test_a_source_slower_than_its_clock_skips(
-    segmenter: Any, video: Path, monkeypatch: pytest.MonkeyPatch, decode_seconds: float
-) -> None:
-    source, sink = open_source(str(video)), ListSink()
-    read = source.read
-
-    def slowly() -> Frame | None:
-        time.sleep(decode_seconds)
-        return read()
-
-    monkeypatch.setattr(source, "read", slowly)
-    started = time.monotonic()
-    report = run_loop(segmenter, source, sink)
-    assert time.monotonic() - started < 3.0
-    assert report.counts.skipped > 5
-    assert report.counts.captured + report.counts.skipped == 30
-    assert report.counts.segmented > 5
-    assert sink.finished_at == 30
-    assert report.max_overdue_ms is not None
-    assert report.max_overdue_ms < 5
-
-
-def test_a_slow_sink_holds_nothing_up(segmenter: Any, video: Path) -> None:
-    sink = ListSink(seconds=0.3)
-    report = run_loop(segmenter, open_source(str(video)), sink)
-    assert report.counts.written < report.counts.segmented
-    assert report.age.p50 < 2 * PERIOD_MS
-    assert report.max_overdue_ms is not None
-    assert report.max_overdue_ms < 5
-
-
-def test_a_slow_sink_is_given_the_newest_mask_with_the_age_it_has_by_then(
-    segmenter: Any, video: Path
-) -> None:
-    sink = ListSink(seconds=0.25)
-    report = run_loop(segmenter, open_source(str(video)), sink, max_age_ms=2 * PERIOD_MS)
-    # What waits is replaced each period, so that it is never older than one period and its own mask.
-    assert max(p.age_ms for p in sink.taken[:-1]) < 4 * PERIOD_MS
-    assert np.diff(sink.positions[:-1]).min() >= 5
-    for published in sink.taken:
-        assert published.age_ms >= published.segmentation.age_ms
-        assert published.segmentation.valid == (published.age_ms <= 2 * PERIOD_MS)
-        assert published.caption.startswith(f"age {published.age_ms:.0f} ms")
-    assert report.age_at_sink.count == report.counts.written == len(sink.taken)
-    assert report.age_at_sink.max == max(p.age_ms for p in sink.taken)
-
-
-def test_masks_that_grow_too_old_on_the_way_to_the_sink_are_marked(segmenter: Any, video: Path) -> None:
-    sink = ListSink(seconds=0.1)
-    report = run_loop(segmenter, open_source(str(video)), sink, every_frame=True, max_age_ms=50)
-    assert report.counts.late == sum(not p.segmentation.valid for p in sink.taken) > 20
-    assert not sink.taken[-1].segmentation.valid
-    assert all(p.age_ms > 50 for p in sink.taken if not p.segmentation.valid)
-
-
-def test_old_masks_are_marked(slow: Callable[[float], Any], video: Path) -> None:
-    sink = ListSink()
-    report = run_loop(slow(0.05), open_source(str(video)), sink, max_age_ms=30)
-    assert report.counts.late == report.counts.written > 0
-    assert not any(p.segmentation.valid for p in sink.taken)
-
-
-def test_masks_in_time_are_valid(segmenter: Any, video: Path) -> None:
-    sink = ListSink()
-    report = run_loop(segmenter, open_source(str(video)), sink, max_age_ms=1000)
-    assert all(p.segmentation.valid for p in sink.taken)
-    assert report.counts.late == 0
-
-
-# Live sources and failures.
-
-
-def test_a_camera_that_fails_ends_the_loop_with_a_report(segmenter: Any) -> None:
-    def fail() -> None:
-        raise SourceError("camera", expected="a frame", found="none", next_step="Plug it in.")
-
-    camera, sink = Camera(10, fail), ListSink()
-    report = run_loop(segmenter, camera, sink)
+def test_a_file_that_breaks_is_segmented_to_where_it_broke(run: Run, tmp_path: Path) -> None:
+    report = run(str(tmp_path / "sink"), source="?fails=7", model="?sleep=0.05")
+    told = Told(tmp_path / "sink")
     assert report.ended == "failed"
     assert isinstance(report.error, SourceError)
-    assert report.counts.segmented > 0
-    assert sink.finished_at is not None
-    assert sink.closed
-    assert camera.closed
+    assert "a torn file" in str(report.error)
+    assert told.positions == list(range(7))
+    assert told.finished == 7
+    assert told.closed
+    assert report.restarts == {}
 
 
-def test_what_a_driver_throws_is_reported(segmenter: Any) -> None:
-    def fail() -> None:
-        raise RuntimeError("ioctl")
-
-    report = run_loop(segmenter, Camera(3, fail), ListSink())
+def test_what_a_decoder_throws_is_reported(run: Run, tmp_path: Path) -> None:
+    report = run(str(tmp_path / "sink"), source="?raises=3")
     assert isinstance(report.error, SourceError)
-    assert "ioctl" in str(report.error)
+    assert "RuntimeError: ioctl" in str(report.error)
+    assert Told(tmp_path / "sink").closed
+    assert balances(report)
 
 
-@pytest.mark.timeout(30)
-def test_a_camera_that_hangs_is_noticed(segmenter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    monkeypatch.setattr("edgeseg.loop.run.STALL_SECONDS", 0.5)
-    monkeypatch.setattr("edgeseg.loop.capture._JOIN_SECONDS", 0.1)
-    camera = Camera(3, released.wait)
-    report = run_loop(segmenter, camera, ListSink())
-    assert isinstance(report.error, SourceError)
-    assert "none for 0.5 s" in str(report.error)
-    assert not camera.closed  # closing under a thread that reads would crash
-    released.set()
-
-
-def test_a_failing_sink_ends_the_loop(segmenter: Any, video: Path) -> None:
-    sink = ListSink(fails_at=3)
-    report = run_loop(segmenter, open_source(str(video)), sink)
+def test_the_loop_ends_when_nobody_takes_its_masks_any_more(run: Run, tmp_path: Path, drive: Path) -> None:
+    report = run(
+        f"{tmp_path / 'first'}?fails=3",
+        f"{tmp_path / 'last'}?fails=6",
+        source="?decode=0.1",
+        model="?sleep=0.1",
+    )
+    first, last = report.sinks
+    assert (first.written, last.written) == (3, 6), "the other sink goes on"
     assert isinstance(report.error, SinkError)
     assert report.error.exit_code == 7
-    assert report.counts.written == 3
-    assert report.counts.segmented < 30
-    assert sink.closed
+    assert isinstance(first.error, SinkError)
+    assert isinstance(last.error, SinkError)
+    assert 6 <= report.ledger.captured < 30
+    assert Told(tmp_path / "last").closed
+    assert balances(report)
 
 
-def test_a_failing_model_ends_the_loop(segmenter: Any, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(image: np.ndarray) -> None:
-        raise InferenceError("frame", expected="a mask", found="none", next_step="Verify.")
-
-    monkeypatch.setattr(segmenter._runtime, "infer", fail)
-    report = run_loop(segmenter, open_source(str(video)), ListSink())
+def test_a_model_that_always_fails_ends_the_loop(run: Run, tmp_path: Path) -> None:
+    report = run(str(tmp_path / "sink"), model="?fault=raise@1x1000")
     assert isinstance(report.error, InferenceError)
-    assert report.counts.segmented == 0
-    assert report.fps == 0
+    assert report.error.exit_code == 9
+    assert report.ended == "failed"
+    assert (report.ledger.inferred, report.fps, report.seconds) == (0, 0, 0)
+    assert report.ledger.failed >= 3
+    assert report.restarts["inference"] == 2, "it was given two more chances"
+    told = Told(tmp_path / "sink")
+    assert (told.masks, told.closed) == ([], True)
+    assert balances(report)
 
 
-def test_a_fault_of_the_program_is_raised_and_leaves_no_thread(
-    segmenter: Any, video: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_source_with_nothing_in_it(run: Run, tmp_path: Path) -> None:
+    report = run(str(tmp_path / "sink"), source="?ends=0")
+    assert (report.ledger.captured, report.seconds, report.ended) == (0, 0, "end of stream")
+    told = Told(tmp_path / "sink")
+    assert (told.masks, told.finished, told.closed) == ([], 0, True)
+
+
+# What is refused before anything is made.
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"source": "missing.mp4"}, SourceError, "missing.mp4"),
+        ({"source": "synthetic://64x32@10"}, UsageError, "--every-frame"),
+        ({"bundle": "missing.edgeseg"}, BundleError, "missing.edgeseg"),
+        ({"runtime": "coreml"}, UsageError, "coreml"),
+        ({"sinks": ("OUT/a.mp4", "OUT/b.avi")}, SinkError, "b.avi"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_and_nothing_is_made(
+    toy: Path, drive: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], said: str
 ) -> None:
-    def fault(image: np.ndarray) -> None:
-        raise TypeError("a fault")
-
-    monkeypatch.setattr(segmenter._runtime, "infer", fault)
-    sink = ListSink()
-    with pytest.raises(TypeError, match="a fault"):
-        run_loop(segmenter, open_source(str(video)), sink)
-    assert sink.closed
-    assert not [t for t in threading.enumerate() if t.name.startswith("edgeseg-")]
-
-
-# Ending and telling.
-
-
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("every_frame", [False, True])
-def test_stop_ends_it_at_once(slow: Callable[[float], Any], make_video: Any, every_frame: bool) -> None:
-    stop = threading.Event()
-    threading.Timer(0.4, stop.set).start()
-    sink = ListSink()
-    source = open_source(str(make_video(frames=200)))
-    report = run_loop(slow(0.02), source, sink, every_frame=every_frame, stop=stop)
-    assert report.ended == "stopped"
-    assert report.error is None
-    assert 0 < report.counts.segmented < 100
-    assert sink.closed
-    assert not [t for t in threading.enumerate() if t.name.startswith("edgeseg-")]
-
-
-def test_status_is_told_twice_a_second(segmenter: Any, video: Path) -> None:
-    told: list[LoopStatus] = []
-    run_loop(segmenter, open_source(str(video)), ListSink(), on_status=told.append)
-    assert 2 <= len(told) <= 6
-    assert told[-1].frame_count == 30
-    assert told[-1].position > told[0].position
-    assert told[-1].fps > 0
-
-
-def test_the_report_as_json(segmenter: Any, video: Path) -> None:
-    import json
-
-    report = run_loop(segmenter, open_source(str(video)), ListSink(), every_frame=True)
-    values = json.loads(report.to_json())
-    assert values["counts"]["segmented"] == 30
-    assert values["frame_size"] == [64, 128]
-    assert set(values["stages_ms"]) == {"decode", "wait", "resize", "infer", "post", "sink"}
-    assert values["age_ms"]["count"] == 30
-    assert values["age_ms"]["max"] >= values["age_ms"]["p50"] > 0
-    assert values["digest"] == segmenter.bundle.digest
-
-
-def test_a_source_with_nothing_in_it(segmenter: Any) -> None:
-    report = run_loop(segmenter, Camera(0, lambda: None), ListSink())
-    assert report.counts.captured == 0
-    assert report.seconds == 0
-    assert report.ended == "end of stream"
+    out = tmp_path / "out"
+    given = {
+        "bundle": str(toy),
+        "source": str(drive),
+        "sinks": ("OUT/a.mp4",),
+        "every_frame": True,
+        **changes,
+    }
+    given["sinks"] = tuple(text.replace("OUT", str(out)) for text in given["sinks"])
+    told: list[Any] = []
+    with pytest.raises(error, match=said):
+        run_loop(LoopPlan(**given), on_status=told.append, on_event=told.append)
+    assert not [*out.rglob("*.mp4")]
+    assert told == []

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from edgeseg.errors import InferenceError
-from edgeseg.metrics import ConfusionMatrix, agreement, scores_of
+from edgeseg.metrics import ConfusionMatrix, agreement, merge_classes, scores_of
 
 CLASSES = 6
 
@@ -88,6 +88,25 @@ def test_nothing_counted_gives_nan() -> None:
     scores = ConfusionMatrix(2).scores()
     assert np.isnan([scores.miou, scores.mean_dice, scores.pixel_accuracy]).all()
     assert scores.to_dict(("a", "b"))["miou"] is None
+
+
+def test_classes_taken_together_by_hand() -> None:
+    # Classes 0 and 2 are one group: their mistakes for one another are none.
+    matrix = np.array([[5, 1, 2], [3, 7, 4], [6, 8, 9]], np.int64)
+    merged = merge_classes(matrix, (0, 1, 0))
+    assert merged.dtype == np.int64
+    assert merged.tolist() == [[5 + 2 + 6 + 9, 1 + 8], [3 + 4, 7]]
+    assert np.array_equal(merge_classes(matrix, (0, 1, 2)), matrix)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_merged_counts_are_those_of_merged_masks(seed: int) -> None:
+    truth, prediction = random_masks(seed)
+    groups = np.array([2, 0, 1, 1, 0, 2])
+    classes, merged = ConfusionMatrix(CLASSES), ConfusionMatrix(3)
+    classes.update(truth, prediction)
+    merged.update(np.where(truth == 255, 255, groups[truth % CLASSES]), groups[prediction])
+    assert np.array_equal(merge_classes(classes.matrix, groups.tolist()), merged.matrix)
 
 
 def test_counts_do_not_overflow() -> None:

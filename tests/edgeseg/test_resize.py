@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,3 +37,30 @@ def test_mask_doubled_is_each_pixel_twice() -> None:
 def test_same_size_is_the_same_array() -> None:
     image = np.zeros((5, 6, 3), np.uint8)
     assert resize_image(image, 5, 6) is image
+
+
+@pytest.mark.parametrize(
+    ("size", "to"),
+    [
+        ((720, 1280), (256, 512)),
+        ((720, 1280), (192, 640)),
+        ((1080, 1920), (256, 512)),
+        ((720, 960), (256, 256)),
+        ((719, 1280), (250, 512)),
+    ],
+)
+def test_shrinking_by_bands_of_rows_is_opencvs_average_over_areas(
+    size: tuple[int, int], to: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (*size, 3)).astype(np.uint8)
+    expected = cv2.resize(image, to[::-1], interpolation=cv2.INTER_AREA)
+    out = np.zeros((*to, 3), np.uint8)
+    resized = resize_image(image, *to, out=out)
+    assert np.shares_memory(resized, out)
+    # Where an average lies between two levels, rounding may fall either way.
+    assert np.abs(resized.astype(int) - expected).max() <= 1
+    assert (resized != expected).mean() < 0.02
+    # A part of a larger picture, whose rows do not follow each other in memory, and memory used before.
+    wider = np.zeros((size[0], size[1] + 8, 3), np.uint8)
+    wider[:, 4:-4] = image
+    assert np.array_equal(resize_image(wider[:, 4:-4], *to), resized)

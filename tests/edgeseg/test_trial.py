@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgeseg.errors import BundleError, InferenceError, TrialCrashedError, Trial
 from edgeseg.runtimes import RUNTIMES
 from edgeseg.runtimes.trial import Limits, limits_for, try_model
 from faulty_runtimes import FaultyRuntime, NeedsOtherMembers
+from process_figures import children
 
 LIMITS = Limits(seconds=60, cpu_seconds=30, memory=512 << 20)
 
@@ -37,12 +39,14 @@ def test_a_crash_says_the_signal(bundle: Path, fault: str, said: str) -> None:
 
 
 def test_a_hang_says_the_time_and_leaves_no_process(bundle: Path) -> None:
+    with subprocess.Popen(["sleep", "0"]) as child:
+        assert child.pid in children(os.getpid()), "a child would not be seen, so this would prove nothing"
+    before = children(os.getpid())
     started = time.monotonic()
     with pytest.raises(TrialLimitError, match="within 2 s"):
         attempt(bundle, "sleeps", replace(LIMITS, seconds=2))
     assert time.monotonic() - started < 30
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children(os.getpid()) <= before
 
 
 def test_endless_computing_says_the_cpu_time(bundle: Path) -> None:
