@@ -6,7 +6,6 @@ one.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.atomic import write_text
+from edgeseg.benchmarks.documents import write_documents
 from edgeseg.benchmarks.host import Host
 from edgeseg.tables import markdown_table
 
@@ -116,8 +115,7 @@ def measure_throughput(
 
 def write_data_path(result: DataPathResult, path: Path) -> None:
     """``PATH.json`` and ``PATH.md``; ``path`` is given without a suffix."""
-    write_text(path.with_name(path.name + ".json"), json.dumps(result.to_dict(), indent=2) + "\n")
-    write_text(path.with_name(path.name + ".md"), _markdown(result))
+    write_documents(result.to_dict(), _markdown(result), path)
 
 
 def rows(result: DataPathResult) -> list[list[str]]:
@@ -155,8 +153,7 @@ def _markdown(result: DataPathResult) -> str:
     return (
         "# Throughput of the data path\n\n"
         f"`{result.command}`\n\n"
-        f"{result.created}. {host.cpu}, {host.cores} cores; {host.system}; Python {host.python}. "
-        f"Load average before the start {host.load}.{note}\n\n"
+        f"{result.created}. {host.describe()}{note}\n\n"
         f"Images: {facts}. Settings: {settings}. Second epoch on, rounds that take turns, medians.\n\n"
         f"{markdown_table(HEADER, rows(result))}\n\n{described}\n\n"
         f"The decoded cache was made once in {result.prepare_seconds:.1f} s, which the rates leave out.\n"

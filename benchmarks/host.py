@@ -33,6 +33,13 @@ class Host:
         """Whether other work took so much of the machine that it shows in what is measured."""
         return self.load > self.cores / 2
 
+    def describe(self) -> str:
+        """What the numbers were measured on, as two sentences."""
+        return (
+            f"{self.cpu}, {self.cores} cores; {self.system}; Python {self.python}. "
+            f"Load average before the start {self.load}."
+        )
+
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 

@@ -1,35 +1,46 @@
-"""Latency of several bundles, each in a process of its own, in rounds that take turns.
+"""Latency of several models, each in a process of its own, in rounds that take turns.
 
-Whatever else the machine does, warm up, clock down or be shared, it does to all bundles alike when they take
+Whatever else the machine does, warm up, clock down or be shared, it does to all of them alike when they take
 turns; measured one after the other, the last would carry the heat of the first.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from multiprocessing import Pipe
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-import edgeseg
+from edgeseg.benchmarks.contenders import Contender
 from edgeseg.benchmarks.frames import FrameSet
-from edgeseg.benchmarks.protocol import STAGES, ColdStart, Finish, Job, Loaded, Memory, Round
+from edgeseg.benchmarks.intervals import Interval, intervals
+from edgeseg.benchmarks.protocol import (
+    STAGES,
+    AskMemory,
+    ColdStart,
+    Loaded,
+    Memory,
+    Opened,
+    Round,
+    Stream,
+    Streamed,
+    WarmedUp,
+    WarmUp,
+)
+from edgeseg.benchmarks.stream import StreamOptions, StreamResult, stream_result
 from edgeseg.benchmarks.summary import Summary, Times, summarise
-from edgeseg.errors import EdgesegError, InferenceError, UsageError
+from edgeseg.benchmarks.worker_process import Worker
+from edgeseg.errors import EdgesegError, UsageError
 
 Progress = Callable[[int, int], None]
 
+COLD = WarmedUp(0, stable=True)
+"""Of what was not warmed up."""
 _SETTLE_FRAMES = 5
+_WARMUP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,16 +48,14 @@ class Options:
     """How latency is measured.
 
     Args:
-        frames: Timed frames per bundle, over all rounds.
-        rounds: Turns that each bundle takes.
-        warmup: Untimed frames per bundle before its first round. Each later round starts with a few more,
-            as the thread pool has slept while others had their turn.
+        frames: Timed frames per model, over all rounds.
+        rounds: Turns that each model takes.
+        warmup: Untimed frames per model before its first round, at least; it goes on until the times hold
+            still, or ten seconds are over. Each round starts with a few more, as the thread pool has
+            slept while others had their turn.
         threads: Threads of the runtime and of OpenCV.
-        cold_starts: Processes started per bundle; the median of their totals is reported.
-        runtime: The runtime for all bundles, or ``None`` for each bundle's own choice.
-        precision: The precision for all bundles, or ``None`` for each bundle's own choice.
-        require_signature: Public keys, PEM files, one of which must have signed each bundle;
-            ``None``: none need.
+        cold_starts: Processes started per model; the median of their totals is reported.
+        stream: Also measure frames that arrive at a camera's rate, as many again.
     """
 
     frames: int = 1000
@@ -54,9 +63,7 @@ class Options:
     warmup: int = 50
     threads: int = 2
     cold_starts: int = 3
-    runtime: str | None = None
-    precision: str | None = None
-    require_signature: tuple[str, ...] | None = None
+    stream: StreamOptions | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("frames", 1), ("rounds", 1), ("warmup", 0), ("threads", 1), ("cold_starts", 1)):
@@ -71,21 +78,26 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def schedule(self) -> list[Round]:
-        """The rounds of one bundle; their timed frames add up to ``frames``."""
+    def counts(self) -> list[int]:
+        """Timed frames of each round of one model; they add up to ``frames``."""
         bounds = np.linspace(0, self.frames, min(self.rounds, self.frames) + 1).round().astype(int)
+        return [int(count) for count in np.diff(bounds)]
+
+    def schedule(self) -> list[Round]:
+        """The rounds of one model, for those who warm up within the first."""
         return [
-            Round(_SETTLE_FRAMES if index else self.warmup, int(count))
-            for index, count in enumerate(np.diff(bounds))
+            Round(_SETTLE_FRAMES if index else self.warmup, count)
+            for index, count in enumerate(self.counts())
         ]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One bundle's times in milliseconds and memory in MiB.
+    """One model's times in milliseconds and memory in MiB.
 
     ``stages`` has a summary per name in ``STAGES``; ``round_p50`` are the medians of the total in each round,
-    in order: where they drift, the machine did not hold still.
+    in order: where they drift, the machine did not hold still. ``intervals`` are 95 % confidence intervals of
+    the total's percentiles. ``failure`` says what ended it before its last round.
     """
 
     loaded: Loaded
@@ -94,6 +106,10 @@ class Latency:
     cold_start: ColdStart
     cold_start_totals: tuple[float, ...]
     memory: Memory
+    warmed_up: WarmedUp = COLD
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    stream: StreamResult | None = None
+    failure: str | None = None
 
     @property
     def total(self) -> Summary:
@@ -103,143 +119,130 @@ class Latency:
         """Plain JSON values."""
         return {
             "stages_ms": {name: summary.to_dict() for name, summary in self.stages.items()},
+            "confidence_95_ms": {
+                name.replace("p999", "p99.9"): [round(low, 3), round(high, 3)]
+                for name, (low, high) in self.intervals.items()
+            },
             "round_p50_ms": [round(value, 3) for value in self.round_p50],
+            "warmup": asdict(self.warmed_up),
+            "stream": self.stream.to_dict() if self.stream else None,
             "cold_start_ms": self.cold_start.to_dict(),
             "cold_start_totals_ms": [round(value, 1) for value in self.cold_start_totals],
             "memory_mib": {key: round(value, 1) for key, value in asdict(self.memory).items()},
+            "failure": self.failure,
         }
 
 
-def measure_latency(
-    bundles: Sequence[Path], frames: FrameSet, options: Options, on_progress: Progress | None = None
-) -> list[Latency]:
-    """Measure bundles beside one another, in the order given.
+@dataclass
+class Entrant:
+    """A contender whose process runs, and what it has measured so far.
 
-    Args:
-        on_progress: Called with (frames done, frames in all) after each round.
+    ``windows`` are when it ran its rounds, on the clock of :func:`time.monotonic_ns`.
+    """
+
+    contender: Contender
+    worker: Worker
+    cold_starts: list[ColdStart]
+    memory: Memory
+    warmed_up: WarmedUp = COLD
+    rounds: list[Times] = field(default_factory=list)
+    streams: list[Streamed] = field(default_factory=list)
+    windows: list[tuple[int, int]] = field(default_factory=list)
+    failure: EdgesegError | None = None
+
+    @property
+    def opened(self) -> Opened:
+        return self.worker.opened
+
+    @property
+    def frames(self) -> int:
+        """That were run in the windows, timed or not."""
+        return sum(_SETTLE_FRAMES + len(times) for times in self.rounds)
+
+    def latency(self, stream: StreamOptions | None) -> Latency:
+        """What its rounds come to; at least one was measured."""
+        total = STAGES.index("total")
+        starts = sorted(self.cold_starts, key=lambda start: start.total)
+        return Latency(
+            loaded=self.opened.loaded,
+            stages={
+                name: summarise([r[:, column] for r in self.rounds]) for column, name in enumerate(STAGES)
+            },
+            round_p50=tuple(float(np.median(r[:, total])) for r in self.rounds),
+            cold_start=starts[len(starts) // 2],
+            cold_start_totals=tuple(start.total for start in self.cold_starts),
+            memory=self.memory,
+            warmed_up=self.warmed_up,
+            intervals=intervals([r[:, total] for r in self.rounds]),
+            stream=stream_result(self.streams, stream) if stream and self.streams else None,
+            failure=self.failure.found if self.failure else None,
+        )
+
+
+@contextmanager
+def entered(contenders: Sequence[Contender], frames: FrameSet, options: Options) -> Iterator[list[Entrant]]:
+    """All contenders with their processes running, in the order given; the processes end with the block.
 
     Raises:
         BundleError: A bundle cannot be used.
-        InferenceError: A runtime failed on a frame, or a worker process died.
+        UsageError: A file cannot be run as it is.
+        InferenceError: A worker process died.
     """
-    report = on_progress or (lambda _done, _total: None)
     with ExitStack() as stack:
-        workers, starts = [], []
-        for path in bundles:
-            worker, totals = _start(path, frames, options, stack)
-            workers.append(worker)
-            starts.append(totals)
-        times = _take_turns(workers, options, report)
-        return [
-            _result(worker, worker_times, totals)
-            for worker, worker_times, totals in zip(workers, times, starts, strict=True)
-        ]
+        entrants = []
+        for contender in contenders:
+            job = contender.job(frames.encoded)
+            starts = []
+            for _ in range(options.cold_starts - 1):
+                with Worker(job) as worker:
+                    starts.append(worker.opened.cold_start)
+            worker = stack.enter_context(Worker(job))
+            starts.append(worker.opened.cold_start)
+            entrants.append(Entrant(contender, worker, starts, worker.ask(AskMemory())))
+        yield entrants
 
 
-def _start(
-    path: Path, frames: FrameSet, options: Options, stack: ExitStack
-) -> tuple[_Worker, list[ColdStart]]:
-    """A bundle's worker, left running, and the cold starts of all that were tried."""
-    job = Job(
-        str(path),
-        options.runtime,
-        options.precision,
-        options.threads,
-        frames.encoded,
-        options.require_signature,
-    )
-    starts = []
-    for _ in range(options.cold_starts - 1):
-        with _Worker(job) as worker:
-            starts.append(worker.cold_start)
-    worker = stack.enter_context(_Worker(job))
-    return worker, [*starts, worker.cold_start]
+def take_turns(
+    entrants: Sequence[Entrant],
+    options: Options,
+    on_progress: Progress,
+    on_round: Callable[[], None] = lambda: None,
+) -> None:
+    """Warm all up, then measure them in rounds that take turns; what was measured is in the entrants.
+
+    One whose process dies after its first round keeps what it has, and the others go on.
+
+    Args:
+        on_progress: Called with (frames done, frames in all) after each turn.
+        on_round: Called when all have had their turn of a round.
+
+    Raises:
+        InferenceError: A runtime failed on a frame, or a process died, before its first round was over.
+    """
+    for entrant in entrants if options.warmup else ():
+        entrant.warmed_up = entrant.worker.ask(WarmUp(options.warmup, _WARMUP_SECONDS))
+    done, total = 0, options.frames * len(entrants) * (2 if options.stream else 1)
+    on_progress(done, total)
+    for number, count in enumerate(options.counts()):
+        # The first of one round is the last of the next, so that none always follows the same one.
+        for entrant in entrants if number % 2 == 0 else reversed(entrants):
+            _measure(entrant, count, options.stream)
+            done += count * (2 if options.stream else 1)
+            on_progress(done, total)
+        on_round()
 
 
-def _take_turns(workers: Sequence[_Worker], options: Options, report: Progress) -> list[list[Times]]:
-    times: list[list[Times]] = [[] for _ in workers]
-    done, total = 0, options.frames * len(workers)
-    report(done, total)
-    for number, turn in enumerate(options.schedule()):
-        # The first of one round is the last of the next, so that no bundle always follows the same one.
-        order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
-        for index in order:
-            times[index].append(workers[index].ask(turn))
-            done += turn.frames
-            report(done, total)
-    return times
-
-
-def _result(worker: _Worker, rounds: list[Times], starts: list[ColdStart]) -> Latency:
-    total = STAGES.index("total")
-    return Latency(
-        loaded=worker.loaded,
-        stages={name: summarise([r[:, column] for r in rounds]) for column, name in enumerate(STAGES)},
-        round_p50=tuple(float(np.median(r[:, total])) for r in rounds),
-        cold_start=sorted(starts, key=lambda start: start.total)[len(starts) // 2],
-        cold_start_totals=tuple(start.total for start in starts),
-        memory=worker.ask(Finish()),
-    )
-
-
-class _Worker:
-    """The parent's side of a worker process: starts it and talks to it."""
-
-    def __init__(self, job: Job) -> None:
-        self._bundle = job.bundle
-        # Runtimes print to stderr as they load; it is shown only if the process dies.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._connection, theirs = Pipe()
-        # -m looks for edgeseg as this process found it, installed or not.
-        paths = [str(Path(edgeseg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno()), str(time.monotonic_ns())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        )
-        # Only the child holds this end now: when it dies, receiving ends instead of waiting for ever.
-        theirs.close()
-        try:
-            self.loaded, self.cold_start = self.ask(job)
-        except BaseException:
-            self.close()
+def _measure(entrant: Entrant, frames: int, stream: StreamOptions | None) -> None:
+    if entrant.failure:
+        return
+    try:
+        start_ns = time.monotonic_ns()
+        entrant.rounds.append(entrant.worker.ask(Round(_SETTLE_FRAMES, frames)))
+        entrant.windows.append((start_ns, time.monotonic_ns()))
+        entrant.memory = entrant.worker.ask(AskMemory())
+        if stream:
+            entrant.streams.append(entrant.worker.ask(Stream(frames, stream.fps)))
+    except EdgesegError as error:
+        if not entrant.rounds:
             raise
-
-    def ask(self, message: Job | Round | Finish) -> Any:
-        """The answer to a message; an error of the worker is raised here."""
-        try:
-            self._connection.send(message)
-            answer = self._connection.recv()
-        except (EOFError, ConnectionError) as error:
-            raise self._died() from error
-        if isinstance(answer, EdgesegError):
-            raise answer
-        return answer
-
-    def close(self) -> None:
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _died(self) -> InferenceError:
-        code = self._process.wait()
-        self._log.seek(0)
-        said = self._log.read().decode(errors="replace").strip().splitlines()
-        return InferenceError(
-            self._bundle,
-            expected="its benchmark process to finish",
-            found=f"it ended with code {code}" + (f": {said[-1]}" if said else ""),
-            next_step="Code -9 is most often too little memory. Otherwise try: edgeseg verify on the bundle.",
-        )
+        entrant.failure = error

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.benchmarks.latency import Options, Progress
+from edgeseg.benchmarks.loaders.litert_file import open_interpreter
 from edgeseg.benchmarks.protocol import Round
 from edgeseg.benchmarks.summary import Summary, Times, summarise
-from edgeseg.errors import BundleError, MissingExtraError
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -37,7 +37,9 @@ def measure_files(
         BundleError: A file cannot be loaded.
     """
     report = on_progress or (lambda _done, _total: None)
-    loaded = {name: _load(path, options.threads) for name, path in files.items()}
+    loaded = {name: open_interpreter(path, options.threads) for name, path in files.items()}
+    for interpreter in loaded.values():
+        _fill(interpreter)
     times: dict[str, list[Times]] = {name: [] for name in loaded}
     done, total = 0, options.frames * len(loaded)
     for number, turn in enumerate(options.schedule()):
@@ -47,25 +49,6 @@ def measure_files(
             done += turn.frames
             report(done, total)
     return {name: summarise(times[name]) for name in files}
-
-
-def _load(path: Path, threads: int) -> Interpreter:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise MissingExtraError.of("measuring LiteRT files", "ai-edge-litert", "litert") from error
-    try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise BundleError(
-            path,
-            expected="a model that LiteRT can load",
-            found=str(error).strip(),
-            next_step="Convert it again, or install another version of ai-edge-litert.",
-        ) from error
-    _fill(interpreter)
-    return interpreter
 
 
 def _fill(interpreter: Interpreter) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from edgeseg.atomic import write_text
 from edgeseg.benchmarks.markdown import to_markdown
+from edgeseg.benchmarks.peers import Peers
 from edgeseg.benchmarks.plots import plot_accuracy_latency, plot_latency_stages
 from edgeseg.benchmarks.report import Picture, benchmark_report, write_report
 from edgeseg.benchmarks.results import BenchmarkResult
+from edgeseg.benchmarks.sustained_plot import plot_sustained
 
 ACCURACY_PLOT = "miou-latency.png"
 STAGES_PLOT = "latency-stages.png"
+SUSTAINED_PLOT = "sustained.png"
 
 
 def write_numbers(result: BenchmarkResult, folder: Path) -> None:
@@ -22,8 +26,8 @@ def write_numbers(result: BenchmarkResult, folder: Path) -> None:
     write_text(folder / "benchmark.md", to_markdown(result))
 
 
-def write_pictures(result: BenchmarkResult, folder: Path) -> None:
-    """The two plots and ``report.html``.
+def write_pictures(result: BenchmarkResult, folder: Path, peers: Peers | None = None) -> None:
+    """The plots and ``report.html``, which begins with the table of peers where there is one.
 
     Raises:
         MissingExtraError: Matplotlib or Jinja2 is not installed.
@@ -31,4 +35,10 @@ def write_pictures(result: BenchmarkResult, folder: Path) -> None:
     plot_accuracy_latency(result, folder / ACCURACY_PLOT)
     plot_latency_stages(result, folder / STAGES_PLOT)
     plot = Picture(folder / ACCURACY_PLOT, "Accuracy against latency: further up and to the left is better.")
-    write_report(folder / "report.html", benchmark_report(result, (plot,)))
+    load: tuple[Picture, ...] = ()
+    if result.sustained:
+        plot_sustained(result.sustained, folder / SUSTAINED_PLOT)
+        curves = "Under load: latency, and what the sensors said meanwhile."
+        load = (Picture(folder / SUSTAINED_PLOT, curves),)
+    report = replace(benchmark_report(result, (plot,), load), peers=peers)
+    write_report(folder / "report.html", report)

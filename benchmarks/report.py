@@ -5,27 +5,32 @@ Styles and pictures are inside the page; only a video is linked, beside it.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
-from edgeseg.atomic import write_text
-from edgeseg.benchmarks.markdown import conditions
-from edgeseg.benchmarks.results import NOT_MEASURED_HERE, BenchmarkResult
-from edgeseg.errors import DataError, MissingExtraError
+from edgeseg.benchmarks.markdown import (
+    CONFIDENCE_HEADER,
+    STREAM_HEADER,
+    conditions,
+    confidence_rows,
+    stream_rows,
+)
+from edgeseg.benchmarks.pages import write_page
+from edgeseg.benchmarks.peers import HEADER as PEERS_HEADER
+from edgeseg.benchmarks.peers import Peers
+from edgeseg.benchmarks.results import BenchmarkResult
+from edgeseg.benchmarks.sensors.markdown import HEADER as SENSORS_HEADER
+from edgeseg.benchmarks.sensors.markdown import sensor_rows
+from edgeseg.benchmarks.sustained_markdown import HEADER as SUSTAINED_HEADER
+from edgeseg.benchmarks.sustained_markdown import sustained_rows
 from edgeseg.resize import Image
 from edgeseg.tables import points
 
 if TYPE_CHECKING:
     from edgeseg.loop.report import LoopReport
-
-_TEMPLATES = Path(__file__).parent / "templates"
-_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,13 @@ class LoopFacts:
     @classmethod
     def of(cls, name: str, report: LoopReport) -> LoopFacts:
         """What the page shows of a loop's report; ``name`` says how it was run."""
-        counts, age = report.counts, report.age
+        ledger, age = report.ledger, report.age
         return cls(
             name=name,
             seconds=report.seconds,
-            captured=counts.captured,
-            masks=counts.segmented,
-            dropped=counts.skipped + counts.overwritten + counts.stale,
+            captured=ledger.captured,
+            masks=ledger.inferred,
+            dropped=ledger.dropped,
             fps=report.fps,
             age_p50_ms=age.p50,
             age_p99_ms=age.p99,
@@ -110,6 +115,7 @@ class Report:
     """What goes on the page, top to bottom; a part that is empty is left out with its heading.
 
     Args:
+        load: Curves of minutes of load, shown with the benchmark's table of them.
         environment: What it ran on, name to value; the benchmark's host is added by itself.
         not_measured: What a reader could miss, name to the reason; the benchmark's own are added.
         commands: The commands that made all this, or to try next.
@@ -124,7 +130,9 @@ class Report:
     confusion: Picture | None = None
     scores: tuple[ModelScore, ...] = ()
     benchmark: BenchmarkResult | None = None
+    peers: Peers | None = None
     plots: tuple[Picture, ...] = ()
+    load: tuple[Picture, ...] = ()
     loops: tuple[LoopFacts, ...] = ()
     overlays: tuple[Picture, ...] = ()
     video: Path | None = None
@@ -140,67 +148,77 @@ def write_report(path: Path, report: Report) -> None:
         MissingExtraError: Jinja2 is not installed.
         DataError: A picture is not there, or is of no known kind.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError.of("writing a report", "jinja2", "benchmark") from error
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"points": points, "embed": _embed, "decimals": _decimals}
-    page = environment.get_template("report.html.j2").render(
+    write_page(
+        path,
+        "report.html.j2",
         report=report,
+        peers_header=PEERS_HEADER,
         video=os.path.relpath(report.video, path.parent) if report.video else None,
         class_names=list(report.scores[0].class_iou) if report.scores else [],
+        confidence=(CONFIDENCE_HEADER, confidence_rows(report.benchmark)) if report.benchmark else (),
+        sensed=_sensed(report.benchmark),
+        sustained=_sustained(report.benchmark),
+        streams=(STREAM_HEADER, stream_rows(report.benchmark)) if report.benchmark else (),
         conditions=conditions(report.benchmark).split("\n\n") if report.benchmark else [],
-        slowest=max((b.latency.total.mean for b in report.benchmark.bundles), default=0.0)
+        slowest=max((b.latency.total.mean for b in report.benchmark.models), default=0.0)
         if report.benchmark
         else 0.0,
         environment={**report.environment, **_host(report.benchmark)},
-        not_measured={**(NOT_MEASURED_HERE if report.benchmark else {}), **report.not_measured},
+        not_measured={**(report.benchmark.not_measured if report.benchmark else {}), **report.not_measured},
     )
-    write_text(path, page)
 
 
-def benchmark_report(result: BenchmarkResult, plots: tuple[Picture, ...]) -> Report:
+def benchmark_report(
+    result: BenchmarkResult, plots: tuple[Picture, ...], load: tuple[Picture, ...] = ()
+) -> Report:
     """The page of a benchmark alone."""
-    fastest = min(result.bundles, key=lambda bundle: bundle.latency.total.p50)
+    fastest = min(result.models, key=lambda model: model.latency.total.p50)
     total = fastest.latency.total
     headlines = [
         Headline("Fastest", f"{total.p50:.1f} ms", f"{fastest.subject.name}, p50, whole path"),
         Headline("Its tail", f"{total.p99:.1f} ms", "p99, whole path"),
         Headline("Its memory", f"{fastest.latency.memory.peak_mib:.0f} MiB", "peak of its own process"),
     ]
-    scored = [(bundle, bundle.accuracy) for bundle in result.bundles if bundle.accuracy]
+    scored = [(model, model.accuracy) for model in result.models if model.accuracy]
     if scored:
         best, accuracy = max(scored, key=lambda pair: pair[1].miou)
         headlines.append(
-            Headline("Best mIoU", points(accuracy.miou), f"{best.subject.name}, {accuracy.split} split")
+            Headline("Best mIoU", points(accuracy.miou), f"{best.subject.name}, {accuracy.scored_on}")
         )
     scores = tuple(
         ModelScore(
-            bundle.subject.name,
-            f"{bundle.latency.loaded.runtime} {bundle.latency.loaded.runtime_version}",
+            model.subject.name,
+            f"{model.latency.loaded.runtime} {model.latency.loaded.runtime_version}",
             accuracy.miou,
             dict(zip(accuracy.labels.names, accuracy.evaluation.label_scores.iou.tolist(), strict=True)),
-            size_mib=bundle.subject.size_mib,
+            size_mib=model.subject.size_mib,
         )
-        for bundle, accuracy in scored
+        for model, accuracy in scored
     )
     return Report(
         title="edgeseg benchmark",
-        lead=", ".join(bundle.subject.name for bundle in result.bundles),
+        lead=", ".join(model.subject.name for model in result.models),
         created=result.created,
         headlines=tuple(headlines),
         scores=scores,
         benchmark=result,
         plots=plots,
+        load=load,
         commands=(result.command,),
     )
+
+
+def _sensed(result: BenchmarkResult | None) -> tuple[Any, ...]:
+    told = (
+        [one for one in result.sensed if one[1].power or one[1].cpu_clock or one[1].temperatures]
+        if result
+        else []
+    )
+    return (SENSORS_HEADER, sensor_rows(told)) if told else ()
+
+
+def _sustained(result: BenchmarkResult | None) -> tuple[Any, ...]:
+    return (SUSTAINED_HEADER, sustained_rows(result.sustained)) if result and result.sustained else ()
 
 
 def _host(result: BenchmarkResult | None) -> dict[str, str]:
@@ -214,37 +232,3 @@ def _host(result: BenchmarkResult | None) -> dict[str, str]:
         "Python": host.python,
         **host.versions,
     }
-
-
-def _embed(picture: Picture) -> str:
-    """A ``data:`` address of a picture."""
-    if isinstance(picture.image, Path):
-        mime, data = _mime(picture.image), _bytes(picture.image)
-    else:
-        bgr = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
-        mime, data = "image/jpeg", bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1])
-    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _mime(path: Path) -> str:
-    if path.suffix.lower() not in _MIME:
-        raise DataError(
-            path,
-            expected=f"a picture, {', '.join(sorted(_MIME))}",
-            found=path.suffix or "no suffix",
-            next_step="Give the report a picture.",
-        )
-    return _MIME[path.suffix.lower()]
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            path, expected="a picture for the report", found=str(error.strerror), next_step="Make it first."
-        ) from error
-
-
-def _decimals(value: Any, places: int = 2) -> str:
-    return "n/a" if value is None else f"{value:.{places}f}"

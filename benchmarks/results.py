@@ -1,39 +1,29 @@
-"""What a benchmark found, as values: written as JSON, Markdown, a plot and a page by their own modules."""
+"""What a benchmark found, as values: written as JSON, Markdown, plots and a page by their own modules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from edgeseg.benchmarks.conditions import Conditions
+from edgeseg.benchmarks.contenders import Subject
 from edgeseg.benchmarks.host import NOT_MEASURED, Host
 from edgeseg.benchmarks.latency import Latency
-from edgeseg.bundle.manifest import Parity
+from edgeseg.benchmarks.sensors.report import SensorReport
+from edgeseg.benchmarks.sustained_results import Sustained
+from edgeseg.bundle.manifest import Parity, RecordedAccuracy
 from edgeseg.evaluation import Evaluation
 from edgeseg.labels import LabelSet
 
 NOT_MEASURED_HERE = {
-    "power": "no power sensor is read",
-    "temperature": "no temperature sensor is read",
-    "throttling": "clock and throttle events are not read; drifting medians of the rounds hint at them",
     "accelerators": "inference ran on the CPU; nothing is said about a GPU, a DLA or an NPU",
     "camera": "exposure, transfer and driver come before the path that is timed",
 }
 """What this benchmark does not cover on any machine, and why. The JSON says so, and never writes a zero."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """The bundle that was measured. ``size_mib`` is its model's, weights and all."""
-
-    name: str
-    path: str
-    target: str
-    model: str
-    digest: str
-    size_mib: float
-    height: int
-    width: int
-    build: str
+SCHEMA = 2
+"""Of the JSON; it grows when a field changes its meaning or goes."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +40,24 @@ class Accuracy:
         """At label resolution, 0 to 1."""
         return self.evaluation.label_scores.miou
 
+    @property
+    def scored_on(self) -> str:
+        """The images, in words: a split's first few are not the split."""
+        return f"{self.evaluation.samples} images of {self.dataset} {self.split}"
+
     def to_dict(self) -> dict[str, Any]:
         return {"dataset": self.dataset, "split": self.split, **self.evaluation.to_dict(self.labels)}
 
 
 @dataclass(frozen=True)
-class BundleResult:
-    """One line of the table. ``exported`` is what the manifest recorded at export, on what it names."""
+class ModelResult:
+    """One line of the table. ``exported`` is what the manifest recorded, if anything, on what it names."""
 
     subject: Subject
     latency: Latency
     accuracy: Accuracy | None
-    exported: Parity
+    exported: Parity | RecordedAccuracy | None
+    sensors: SensorReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -69,29 +65,54 @@ class BundleResult:
             **vars(self.latency.loaded),
             **self.latency.to_dict(),
             "accuracy": self.accuracy.to_dict() if self.accuracy else NOT_MEASURED,
-            "recorded_at_export": self.exported.model_dump(mode="json"),
+            "recorded_at_export": self.exported.model_dump(mode="json") if self.exported else NOT_MEASURED,
+            "sensors": self.sensors.to_dict() if self.sensors else NOT_MEASURED,
             **dict.fromkeys(NOT_MEASURED_HERE, NOT_MEASURED),
         }
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """A whole run. ``frames`` and ``options`` are plain values, as they go into the JSON."""
+    """A run. ``frames`` and ``options`` are plain values, as they go into the JSON.
+
+    ``state`` is ``partial`` as long as it goes on, and for ever where it was killed. ``marks`` say what makes
+    its numbers less than they seem.
+    """
 
     created: str
     command: str
     host: Host
     frames: dict[str, Any]
     options: dict[str, Any]
-    bundles: tuple[BundleResult, ...]
+    models: tuple[ModelResult, ...]
+    state: Literal["complete", "partial"] = "complete"
+    conditions: Conditions | None = None
+    marks: tuple[str, ...] = ()
+    sustained: Sustained | None = None
+
+    @property
+    def not_measured(self) -> dict[str, str]:
+        """What a reader could miss, to the reason."""
+        sensed = next((model.sensors for model in self.models if model.sensors), None)
+        return {**(sensed.why_not if sensed else {}), **NOT_MEASURED_HERE}
+
+    @property
+    def sensed(self) -> list[tuple[str, SensorReport]]:
+        """Name of each model of which the sensors told something, with what they told."""
+        return [(model.subject.name, model.sensors) for model in self.models if model.sensors]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
+            "schema": SCHEMA,
             "created": self.created,
             "command": self.command,
             "host": self.host.to_dict(),
             "frames": self.frames,
             "options": self.options,
-            "bundles": [bundle.to_dict() for bundle in self.bundles],
+            "state": self.state,
+            "conditions": self.conditions.to_dict() if self.conditions else NOT_MEASURED,
+            "marks": list(self.marks),
+            "sustained": self.sustained.to_dict() if self.sustained else NOT_MEASURED,
+            "models": [model.to_dict() for model in self.models],
         }

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from edgeseg.loop.statistics import Percentiles
 
 Times = npt.NDArray[np.float64]
+PERCENTILES = {"p50": 500, "p90": 900, "p99": 990, "p999": 999}
+"""Field of a :class:`Summary` to per mille."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,14 @@ def summarise(rounds: Sequence[Times]) -> Summary:
     times = np.sort(np.concatenate(rounds))
     return Summary(
         mean=float(times.mean()),
-        p50=_nearest_rank(times, 500),
-        p90=_nearest_rank(times, 900),
-        p99=_nearest_rank(times, 990),
-        p999=_nearest_rank(times, 999),
+        **{name: nearest_rank(times, per_mille) for name, per_mille in PERCENTILES.items()},
         max=float(times[-1]),
         jitter=_jitter(rounds),
     )
 
 
-def _nearest_rank(ordered: Times, per_mille: int) -> float:
+def nearest_rank(ordered: Times, per_mille: int) -> float:
+    """The least of ascending times that at least so many per mille of them do not exceed."""
     # In whole numbers: 99.9 % of 1,000 is 999.0000000000001 in floats, which would be the maximum.
     rank = -(-len(ordered) * per_mille // 1000)
     return float(ordered[rank - 1])

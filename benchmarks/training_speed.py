@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeseg.atomic import write_text
+from edgeseg.benchmarks.documents import write_documents
 from edgeseg.benchmarks.host import Host
 from edgeseg.tables import markdown_table
 
@@ -87,8 +86,7 @@ def conclusion(result: TrainingSpeedResult) -> str:
 
 def write_training_speed(result: TrainingSpeedResult, path: Path) -> None:
     """``PATH.json`` and ``PATH.md``; ``path`` is given without a suffix."""
-    write_text(path.with_name(path.name + ".json"), json.dumps(result.to_dict(), indent=2) + "\n")
-    write_text(path.with_name(path.name + ".md"), _markdown(result))
+    write_documents(result.to_dict(), _markdown(result), path)
 
 
 def _markdown(result: TrainingSpeedResult) -> str:
@@ -98,8 +96,7 @@ def _markdown(result: TrainingSpeedResult) -> str:
     return (
         "# Speed of training\n\n"
         f"`{result.command}`\n\n"
-        f"{result.created}. {host.cpu}, {host.cores} cores; {host.system}; Python {host.python}. "
-        f"Load average before the start {host.load}.{note}\n\n"
+        f"{result.created}. {host.describe()}{note}\n\n"
         f"{settings}. Rounds that take turns, after one that does not count; medians.\n\n"
         f"{markdown_table(HEADER, rows(result))}\n\n{conclusion(result)}\n"
     )

@@ -88,17 +88,16 @@ def _measure(
     from edgeseg.cli.training_half import training_half
 
     with training_half("edgeseg benchmark-training"):
-        from edgeseg.training.data import open_dataset, prepare
-        from edgeseg.training.data.subset import subset
+        from edgeseg.training.data import open_dataset
         from edgeseg.training.distributed import ALONE
         from edgeseg.training.network import choose_precision
         from edgeseg.training.precision import dtype_policy
         from edgeseg.training.resident import is_resident
         from edgeseg.training.speed import PARTS, measure_training
+        from edgeseg.training.training_split import training_split
     dataset = open_dataset(recipe.data)
     with progress_bar("Decoding") as advance:
-        whole = prepare(dataset, recipe.train_split, recipe.height, recipe.width, on_progress=advance)
-    split = subset(whole, recipe.fraction, recipe.seed)
+        split = training_split(recipe, dataset, lambda _, finished, total: advance(finished, total))
     on_device = is_resident(recipe.resident if resident is None else resident, split, ALONE)
     precision = choose_precision(recipe, dataset.labels)
     with dtype_policy(precision), progress_bar("Measuring") as advance:

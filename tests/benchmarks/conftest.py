@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from edgeseg.benchmarks.contenders import Subject
 from edgeseg.benchmarks.host import Host
 from edgeseg.benchmarks.latency import Latency, Options
 from edgeseg.benchmarks.protocol import STAGES, ColdStart, Loaded, Memory
-from edgeseg.benchmarks.results import Accuracy, BenchmarkResult, BundleResult, Subject
+from edgeseg.benchmarks.results import Accuracy, BenchmarkResult, ModelResult
 from edgeseg.benchmarks.summary import summarise
 from edgeseg.bundle.manifest import Parity
 from edgeseg.evaluation import Evaluation, ImageScore
@@ -42,7 +43,7 @@ def make_result() -> MakeResult:
 
 def bundle_result(
     name: str, runtime: str, precision: str, infer_ms: float, miou: float | None
-) -> BundleResult:
+) -> ModelResult:
     subject = Subject(name, f"{name}.edgeseg", "x86", "unet_mini", "0" * 64, 1.5, 256, 256, "complete")
     parity = Parity(
         runtime=runtime,
@@ -54,7 +55,7 @@ def bundle_result(
         class_drop_points={"road": 0.1, "sky": None},
         max_drop_points=1.0,
     )
-    return BundleResult(subject, latency(runtime, precision, infer_ms), _accuracy(miou), parity)
+    return ModelResult(subject, latency(runtime, precision, infer_ms), _accuracy(miou), parity)
 
 
 def latency(runtime: str, precision: str, infer_ms: float) -> Latency:

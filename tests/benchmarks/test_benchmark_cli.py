@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 import toys
+from edgeseg.benchmarks.contenders import contenders_of
 from edgeseg.benchmarks.latency import Options
-from edgeseg.cli.benchmark import benchmark
+from edgeseg.cli.benchmark import _next_command, benchmark
 
 pytest.importorskip("onnxruntime")
 QUICK = ["--frames", "6", "--rounds", "2", "--warmup", "1", "--cold-starts", "1"]
@@ -43,7 +45,7 @@ def test_accuracy_is_measured_on_the_data_and_its_images_are_timed(bundle: Path,
     written = json.loads(ran.stdout)
     assert written["frames"]["size"] == "64x32"
     assert "val images of folder" in written["frames"]["origin"]
-    accuracy = written["bundles"][0]["accuracy"]
+    accuracy = written["models"][0]["accuracy"]
     assert (accuracy["samples"], accuracy["label_resolution"]["miou"]) == (2, 1.0)
 
 
@@ -85,6 +87,95 @@ def test_the_latency_gate_exits_6_after_writing(bundle: Path, tmp_path: Path) ->
     assert (tmp_path / "out/benchmark.json").is_file()
 
 
+def test_a_regression_exits_6_after_writing(bundle: Path, tmp_path: Path) -> None:
+    quick = [*QUICK, "--json"]
+    assert _edgeseg("benchmark", bundle, *quick, "--out", tmp_path / "old").returncode == 0
+    old = tmp_path / "old" / "benchmark.json"
+    ran = _edgeseg(
+        "benchmark", bundle, *quick, "--compare", old, "--tolerance", 1e6, "--out", tmp_path / "same"
+    )
+    assert ran.returncode == 0, ran.stderr
+    values = json.loads(old.read_text())
+    for name in ("p50", "p99"):
+        values["models"][0]["stages_ms"]["total"][name] /= 1000
+    old.write_text(json.dumps(values))
+    ran = _edgeseg("benchmark", bundle, *quick, "--compare", old, "--out", tmp_path / "new")
+    assert ran.returncode == 6
+    assert "no model slower than then by more than 5 %" in ran.stderr
+    assert (tmp_path / "new" / "benchmark.json").is_file()
+
+
+def test_a_run_of_other_models_is_refused_before_anything_is_measured(bundle: Path, tmp_path: Path) -> None:
+    assert _edgeseg("benchmark", bundle, *QUICK, "--out", tmp_path / "old").returncode == 0
+    other = toys.write_bundle(tmp_path / "other.edgeseg")
+    ran = _edgeseg(
+        *("benchmark", other, "--frames", "1000000", "--source", tmp_path / "old/latency-stages.png"),
+        *("--compare", tmp_path / "old/benchmark.json", "--out", tmp_path / "out"),
+    )
+    assert ran.returncode == 2
+    assert "a run of one of: other, found one of toy" in ran.stderr
+
+
+def test_the_next_command_is_one_that_takes_the_model(bundle: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("their net.onnx", "best.keras")]
+    for file in files:
+        file.write_bytes(b"")
+    nexts = [_next_command(contenders_of(paths, [1])) for paths in ([files[0]], [files[1]], [*files, bundle])]
+    assert nexts[0] == f"edgeseg bundle '{files[0]}' --labels labels.yaml"
+    assert nexts[1].startswith("edgeseg export ")
+    assert nexts[2].startswith(f"edgeseg run {bundle} ")
+
+
+def test_threads_are_swept_and_a_camera_is_played(bundle: Path, tmp_path: Path) -> None:
+    ran = _edgeseg(
+        "benchmark", bundle, *QUICK, "--threads", "1,2", "--fps", "200", "--deadline", "1000", "--json",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    models = json.loads(ran.stdout)["models"]
+    assert [(model["name"], model["threads"]) for model in models] == [("toy ×1", 1), ("toy ×2", 2)]
+    assert all(model["stream"]["frames"] == 6 and model["stream"]["late"] == 0 for model in models)
+    assert "At a camera's rate" in (tmp_path / "out/report.html").read_text()
+    for arguments, message in (
+        (("--threads", "0"), "a number of at least 1"),
+        (("--deadline", "5"), "--fps with it"),
+        (("--pixel-scale", "bgr"), "pixel scale 'bgr'"),
+    ):
+        ran = _edgeseg("benchmark", bundle, *arguments)
+        assert ran.returncode == 2
+        assert message in ran.stderr
+
+
+def test_minutes_of_load_give_curves(bundle: Path, tmp_path: Path) -> None:
+    ran = _edgeseg("benchmark", bundle, *QUICK, "--minutes", "0.05", "--json", "--out", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+    [run] = json.loads(ran.stdout)["sustained"]["runs"]
+    assert run["name"] == "toy"
+    assert len(run["curve"]["p50_ms"]) == len(run["curve"]["seconds"]) > 1
+    assert (tmp_path / "out/sustained.png").stat().st_size > 10_000
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Sustained load, 0.05 minutes" in page
+    assert page.count("data:image/png;base64,") == 2
+    ran = _edgeseg("benchmark", bundle, "--minutes", "0")
+    assert (ran.returncode, "--minutes" in ran.stderr) == (2, True)
+
+
+def test_a_run_that_is_killed_leaves_what_it_had_marked_partial(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "benchmark.json"
+    endless = ["--frames", "100000000", "--rounds", "50000000", "--warmup", "1", "--cold-starts", "1"]
+    command = [sys.executable, "-m", "edgeseg", "benchmark", str(bundle), *endless, "--out", str(out.parent)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        until = time.monotonic() + 60
+        while not out.is_file() and time.monotonic() < until:
+            time.sleep(0.05)
+        running.kill()
+    values = json.loads(out.read_text())
+    assert values["state"] == "partial"
+    assert values["models"][0]["stages_ms"]["total"]["p50"] > 0
+    assert "incomplete: the run was stopped" in (out.parent / "benchmark.md").read_text()
+    assert {path.name for path in out.parent.iterdir()} == {"benchmark.json", "benchmark.md"}
+
+
 def test_a_bundle_that_is_not_there_exits_8(tmp_path: Path) -> None:
     ran = _edgeseg("benchmark", tmp_path / "none.edgeseg", "--out", tmp_path / "out")
     assert ran.returncode == 8
@@ -93,7 +184,9 @@ def test_a_bundle_that_is_not_there_exits_8(tmp_path: Path) -> None:
 
 def test_the_flags_defaults_are_those_of_the_options() -> None:
     parameters = inspect.signature(benchmark).parameters
-    for name, value in Options().to_dict().items():
+    values = {**Options().to_dict(), "threads": str(Options().threads)}
+    del values["stream"]  # --fps and --deadline, off by default
+    for name, value in values.items():
         assert parameters[name].default == value
 
 

@@ -10,9 +10,10 @@ import pytest
 
 import toys
 from edgeseg.benchmarks.frames import FrameSet, frames_from_images
-from edgeseg.benchmarks.latency import Options, measure_latency
+from edgeseg.benchmarks.latency import Options
 from edgeseg.benchmarks.protocol import STAGES, Loaded
 from edgeseg.errors import InferenceError, MemberHashError, UsageError
+from timed_bundles import measure_latency
 
 pytest.importorskip("onnxruntime")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +13,17 @@ import numpy as np
 import pytest
 
 import toys
+from edgeseg.benchmarks import measure
+from edgeseg.benchmarks.contenders import contenders_of
 from edgeseg.benchmarks.frames import frames_from_golden
-from edgeseg.benchmarks.latency import Options
-from edgeseg.benchmarks.measure import LabelledSplit, benchmark_bundles, check_latency
+from edgeseg.benchmarks.latency import Options, Progress
+from edgeseg.benchmarks.measure import LabelledSplit, benchmark_models, check_complete, check_latency
+from edgeseg.benchmarks.sensors import Sensors, open_sensors
+from edgeseg.benchmarks.sustained import SustainedOptions, run_sustained
+from edgeseg.benchmarks.sustained_results import Sustained
+from edgeseg.benchmarks.worker_process import Worker
 from edgeseg.bundle import Bundle
-from edgeseg.errors import DataError, LatencyGateError
+from edgeseg.errors import DataError, InferenceError, LatencyGateError
 from edgeseg.evaluation import Sample
 from edgeseg.labels import LabelClass, LabelSet
 
@@ -36,19 +44,19 @@ def test_accuracy_is_that_of_the_bundle_itself(bundle: Bundle) -> None:
         opened.append(description)
         yield lambda _finished, _total: None
 
-    result = benchmark_bundles(
-        [bundle],
+    result = benchmark_models(
+        contenders_of([bundle.path], [1]),
         frames_from_golden(bundle),
         QUICK,
         command="edgeseg benchmark toy",
         labelled=_labelled(bundle.labels),
         progress=progress,
     )
-    [found] = result.bundles
+    [found] = result.models
     # The toy model is right by construction; a quarter of the truth was made wrong.
     assert found.accuracy is not None
     assert found.accuracy.evaluation.label_scores.pixel_accuracy == pytest.approx(0.75)
-    assert opened == ["Timing 1 bundle", "Scoring toy.edgeseg"]
+    assert opened == ["Timing 1 model", "Scoring toy.edgeseg"]
     assert result.host.versions["onnx"] == found.latency.loaded.runtime_version
     assert found.subject.digest == bundle.digest
 
@@ -56,24 +64,61 @@ def test_accuracy_is_that_of_the_bundle_itself(bundle: Bundle) -> None:
 def test_labels_of_another_set_are_refused_before_anything_is_timed(bundle: Bundle) -> None:
     other = LabelSet("other", (LabelClass(0, "road", (1, 2, 3)),))
     with pytest.raises(DataError, match="red, green, blue"):
-        benchmark_bundles([bundle], frames_from_golden(bundle), QUICK, command="", labelled=_labelled(other))
+        benchmark_models(
+            contenders_of([bundle.path], [1]),
+            frames_from_golden(bundle),
+            QUICK,
+            command="",
+            labelled=_labelled(other),
+        )
+
+
+def test_one_that_dies_under_load_is_said_to_have_and_is_not_scored(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killing(
+        workers: dict[str, Worker], options: SustainedOptions, sensors: Sensors, _progress: Progress
+    ) -> Sustained:
+        # Called after each point of the curves.
+        return run_sustained(
+            workers, options, sensors, lambda _done, _all: os.kill(workers["toy"].pid, signal.SIGKILL)
+        )
+
+    monkeypatch.setattr(measure, "run_sustained", killing)
+    result = benchmark_models(
+        contenders_of([bundle.path], [1]),
+        frames_from_golden(bundle),
+        QUICK,
+        command="",
+        labelled=_labelled(bundle.labels),
+        sustained=SustainedOptions(minutes=0.1, idle_seconds=0),
+    )
+    assert (result.state, result.models[0].accuracy) == ("complete", None)
+    with pytest.raises(InferenceError, match="toy, sustained: it ended with code -9"):
+        check_complete(result)
+
+
+def test_where_all_have_died_there_is_nothing_to_load(make_result, tmp_path: Path) -> None:
+    result = make_result()
+    loaded = measure._with_sustained(result, [], SustainedOptions(), open_sensors(tmp_path), measure._no_bar)
+    assert loaded is result
 
 
 def test_two_bundles_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    bundles = [Bundle.open(toys.write_bundle(tmp_path / folder / "toy.edgeseg")) for folder in ("a", "b")]
-    result = benchmark_bundles(bundles, frames_from_golden(bundles[0]), QUICK, command="")
-    assert [b.subject.name for b in result.bundles] == ["a/toy", "b/toy"]
+    bundles = [toys.write_bundle(tmp_path / folder / "toy.edgeseg") for folder in ("a", "b")]
+    assert [one.name for one in contenders_of(bundles, [1])] == ["a/toy.edgeseg", "b/toy.edgeseg"]
+    assert len({one.name for one in contenders_of([*bundles, bundles[0]], [1, 2])}) == 6
 
 
 def test_the_gate_is_on_the_p99_of_the_whole_path(make_result) -> None:
     result = make_result()
-    fast, slow = sorted(bundle.latency.total.p99 for bundle in result.bundles)
+    fast, slow = sorted(bundle.latency.total.p99 for bundle in result.models)
     check_latency(result, slow)
     with pytest.raises(LatencyGateError, match="street-onnx-fp32") as caught:
         check_latency(result, (fast + slow) / 2)
     assert "street-litert-int8" not in str(caught.value)
     assert caught.value.exit_code == 6
-    check_latency(replace(result, bundles=()), 0.0)
+    check_latency(replace(result, models=()), 0.0)
 
 
 def _labelled(labels: LabelSet) -> LabelledSplit:

@@ -20,6 +20,8 @@ from edgeseg.benchmarks.report import (
     benchmark_report,
     write_report,
 )
+from edgeseg.benchmarks.sensors.report import SensorReport, Span
+from edgeseg.benchmarks.sensors.throttling import Throttling
 from edgeseg.errors import DataError
 
 pytest.importorskip("jinja2")
@@ -76,7 +78,7 @@ def test_every_part_is_on_the_page(report: Report, tmp_path: Path) -> None:
         "99.17 %",
         "+0.50",
         "no engine was built",
-        "no power sensor is read",
+        "inference ran on the CPU",
         "A CPU, 2 cores",
     ):
         assert text in page
@@ -131,6 +133,18 @@ def test_a_benchmark_alone_makes_a_page(make_result, picture: Picture, tmp_path:
     page = _written(benchmark_report(make_result(accuracy=False), ()), tmp_path)
     assert "Best mIoU" not in page
     assert "<h2>Accuracy</h2>" not in page
+
+
+def test_what_is_bold_in_markdown_is_bold_on_the_page(make_result, tmp_path: Path) -> None:
+    result = make_result()
+    span = Span(50.0, 91.0, 50.0, 91.0, 80.0)
+    throttled = Throttling(("states of cooling device",), ("slowed down to cool",))
+    sensors = SensorReport(None, None, {}, {"thermal zone: cpu": span}, throttled, (), {})
+    models = tuple(replace(model, sensors=sensors) for model in result.models)
+    page = _written(benchmark_report(replace(result, models=models), ()), tmp_path)
+    assert "Power, clock and temperature" in page
+    assert page.count("<td><b>yes</b></td>") == 2
+    assert "**" not in page
 
 
 def _written(report: Report, folder: Path) -> str:

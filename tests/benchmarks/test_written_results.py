@@ -19,7 +19,7 @@ def test_json_holds_the_machine_the_command_and_every_stage(make_result, tmp_pat
     values = json.loads((tmp_path / "benchmark.json").read_text())
     assert values["command"] == "edgeseg benchmark A B"
     assert values["host"]["cpu"] == "A CPU"
-    first = values["bundles"][0]
+    first = values["models"][0]
     assert list(first["stages_ms"]) == ["decode", "resize", "infer", "post", "total"]
     assert first["memory_mib"] == {"loaded_mib": 101.5, "peak_mib": 120.2}
     assert first["accuracy"]["label_resolution"]["per_class"]["road"]["iou"] == pytest.approx(0.71, abs=0.01)
@@ -28,12 +28,12 @@ def test_json_holds_the_machine_the_command_and_every_stage(make_result, tmp_pat
 
 def test_what_was_not_measured_says_so_and_is_never_zero(make_result, tmp_path: Path) -> None:
     write_numbers(make_result(accuracy=False), tmp_path)
-    first = json.loads((tmp_path / "benchmark.json").read_text())["bundles"][0]
-    for key in ("power", "temperature", "throttling", "accelerators", "accuracy"):
+    first = json.loads((tmp_path / "benchmark.json").read_text())["models"][0]
+    for key in ("sensors", "accelerators", "camera", "accuracy"):
         assert first[key] == "not measured"
     text = (tmp_path / "benchmark.md").read_text()
     assert "## Not measured" in text
-    assert "- power: no power sensor is read" in text
+    assert "- accelerators: inference ran on the CPU" in text
     assert "| not measured |" in text
 
 
@@ -44,15 +44,10 @@ def test_markdown_tables_are_whole(make_result) -> None:
             assert len({line.count("|") for line in block.splitlines()}) == 1
     assert "| street-litert-int8 | litert int8 |" in text
     assert "IoU per class" in text
+    assert "mIoU in points, label resolution, 2 images of street val." in text
+    assert "label resolution" not in to_markdown(make_result(accuracy=False))
     assert "p99.9 is the maximum" not in text
     assert "p99.9 is the maximum" in to_markdown(make_result(frames=100))
-
-
-def test_a_busy_machine_is_said(make_result) -> None:
-    quiet = make_result()
-    busy = replace(quiet, host=replace(quiet.host, load=7.0))
-    assert "machine was busy" not in to_markdown(quiet)
-    assert "machine was busy" in to_markdown(busy)
 
 
 def test_pictures_are_drawn(make_result, tmp_path: Path) -> None:
@@ -70,3 +65,13 @@ def test_the_plot_without_accuracy_shows_what_was_recorded_at_export(make_result
     pytest.importorskip("matplotlib")
     plot_accuracy_latency(make_result(accuracy=False), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_a_bundle_of_which_no_accuracy_is_known_has_no_marker(make_result, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    known, wrapped = make_result(accuracy=False).models
+    result = replace(make_result(), models=(known, replace(wrapped, exported=None)))
+    assert result.to_dict()["models"][1]["recorded_at_export"] == "not measured"
+    for bundles in (result.models, result.models[1:]):
+        plot_accuracy_latency(replace(result, models=bundles), tmp_path / "plot.png")
+        assert (tmp_path / "plot.png").stat().st_size > 10_000
