@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +20,14 @@ from edgeseg.export.targets import Format
 from edgeseg.export.to_litert import FloatPrecision, convert_litert
 from edgeseg.export.to_onnx import convert_onnx, to_half
 from edgeseg.export.to_openvino import OpenVINOQuantiser, convert_openvino
+from edgeseg.export.weights import Weights, having
 
 if TYPE_CHECKING:
     import keras
     import onnx
+
+    from edgeseg.export.fake_quantisation import Grid
+    from edgeseg.export.quantisation_aware import FineTuning
 
 
 _SUFFIXES: dict[FileFormat, str] = {"tflite": "tflite", "onnx": "onnx", "openvino": "xml"}
@@ -83,28 +86,57 @@ class Conversion:
         name = f"model.{precision}.{_SUFFIXES[kind.stored]}"
         return Artifact(name, kind.stored, precision, made.data, made.weights)
 
-    def quantiser(self, kind: Format, frames: npt.NDArray[np.uint8], *, equalise: bool) -> Quantiser:
+    def quantiser(
+        self, kind: Format, frames: npt.NDArray[np.uint8], weights: Weights | None = None
+    ) -> Quantiser:
         """What makes int8 files of one format.
 
         Args:
             kind: The format.
             frames: Real images ``uint8 [N, H, W, 3]`` RGB to calibrate on.
-            equalise: Make the model's channels alike before.
+            weights: Instead of the model's own, which it keeps.
 
         Raises:
             ConversionError: The converter failed.
         """
-        from edgeseg.export.equalise import equalised
-
-        with equalised(self._model, frames) if equalise else nullcontext():
+        with having(self._model, weights):
             if kind.stored == "tflite":
                 with self._stage("Calibrating LiteRT int8") as advance:
                     return LiteRTQuantiser(self._model, self._output, frames, advance)
-            graph = convert_onnx(self._model, self._output) if equalise else self._full_graph
+            graph = self._full_graph if weights is None else convert_onnx(self._model, self._output)
         if kind.stored == "openvino":
             return OpenVINOQuantiser(graph, frames)
         with self._stage("Calibrating ONNX int8") as advance:
             return OnnxQuantiser(graph, RECIPES[kind.qdq], frames, advance)
+
+    def equalised_weights(self, frames: npt.NDArray[np.uint8]) -> Weights:
+        """The model's weights with channels that span alike on these frames; see ``equalised``."""
+        from edgeseg.export.equalise import equalised
+
+        with equalised(self._model, frames):
+            return list(self._model.get_weights())
+
+    def fine_tuned(
+        self,
+        kind: Format,
+        frames: npt.NDArray[np.uint8],
+        start: Weights | None,
+        steps: int,
+        ranges: str,
+    ) -> tuple[Weights, FineTuning]:
+        """Weights that lose less in int8 of one format; arguments as of ``quantisation_aware.fine_tuned``.
+
+        ``start`` computes what the model does; ``None`` begins at the model's own weights.
+
+        Raises:
+            ConversionError: The model cannot be copied.
+        """
+        from edgeseg.export.quantisation_aware import fine_tuned
+
+        with having(self._model, start), self._stage(f"Fine-tuning for {kind.name} int8") as advance:
+            return fine_tuned(
+                self._model, frames, steps=steps, ranges=ranges, grid=_grid_of(kind), on_progress=advance
+            )
 
     def _tflite(self, precision: FloatPrecision) -> ModelBytes:
         with self._stage(f"Converting to LiteRT {precision}") as advance:
@@ -129,3 +161,12 @@ class Conversion:
             graph = convert_onnx(self._model, self._output)
             advance(1, 1)
         return graph
+
+
+def _grid_of(kind: Format) -> Grid:
+    from edgeseg.export.fake_quantisation import Grid
+
+    if not kind.qdq:
+        return Grid()
+    recipe = RECIPES[kind.qdq]
+    return Grid(kernel_steps=64 if recipe.reduce_range else 127, symmetric=recipe.activations == "int8")

@@ -1,4 +1,4 @@
-"""Which format a bundle gets, where several fit: each is tried on this machine, and the fastest wins.
+"""Which format and precision a bundle gets, where several fit: each is tried here, and the fastest wins.
 
 No runtime is the fastest for every model on every CPU, so none is taken for granted. The trial is short, and
 takes place in one process: it tells formats apart, and ``edgeseg benchmark`` measures them.
@@ -6,23 +6,21 @@ takes place in one process: it tells formats apart, and ``edgeseg benchmark`` me
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from edgeseg.bundle.manifest import Precision
 from edgeseg.evaluation import Predictor
 from edgeseg.export.artifacts import Artifact
-from edgeseg.export.converter import EXTRA, first_missing, require_installed
-from edgeseg.export.draft import Tried
-from edgeseg.export.ladder import Climb
+from edgeseg.export.attempts import Climb
+from edgeseg.export.draft import Draft, Tried
 from edgeseg.export.parity import Comparison
 from edgeseg.export.plan import Plan
 from edgeseg.export.progress import Advance, Stage, ignore
-from edgeseg.export.targets import Format
 from edgeseg.resize import Image
 from edgeseg.segmenter import Segmenter
 
@@ -33,12 +31,12 @@ _SETTLE_FRAMES = 2
 
 @dataclass(frozen=True)
 class Candidate:
-    """One format of an export, converted, compared with Keras, and loaded.
+    """One format and precision of an export, converted, compared with Keras, and loaded.
 
     ``segmenters`` are by file name, the preferred first; ``climb`` is the way to int8 where it was asked for.
     """
 
-    plan: Plan
+    draft: Draft
     files: tuple[Tried, ...]
     segmenters: Mapping[str, Segmenter]
     climb: Climb | None = None
@@ -48,8 +46,21 @@ class Candidate:
         return tuple(tried.artifact for tried in self.files)
 
     @property
-    def name(self) -> str:
+    def plan(self) -> Plan:
+        return self.draft.plan
+
+    @property
+    def format(self) -> str:
         return self.plan.format.name
+
+    @property
+    def precision(self) -> Precision:
+        """Of the preferred file."""
+        return self.plan.precisions[0]
+
+    @property
+    def name(self) -> str:
+        return f"{self.format} {self.precision}"
 
     @property
     def preferred(self) -> Segmenter:
@@ -61,7 +72,7 @@ class Trial:
     """What one candidate measured.
 
     ``faults`` are by file name. ``median_ms`` is that of an inference; ``None`` where the candidate is not
-    within the accuracy budget, or had no rival.
+    within the accuracy budget, or where there was nothing to find out.
     """
 
     candidate: Candidate
@@ -77,53 +88,50 @@ class Trial:
     def passed(self) -> bool:
         return not any(self.faults.values())
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def preferred(self) -> Comparison:
+        """Of the file that the target runs first."""
+        return self.comparisons[self.candidate.preferred.model.file]
+
+    @property
+    def is_fast_enough(self) -> bool:
+        """Whether it is as fast as asked for; so is all, where that was not asked for."""
+        limit = self.candidate.plan.options.max_latency_ms
+        return limit is None or (self.median_ms is not None and self.median_ms <= limit)
+
+    def verdict(self, chosen: Trial) -> str:
+        """What became of it beside the chosen one, and why, in words."""
+        if not self.passed:
+            return "refused: " + "; ".join(fault for some in self.faults.values() for fault in some)
+        if not self.is_fast_enough:
+            return f"refused: takes more than {self.candidate.plan.options.max_latency_ms:g} ms"
+        return "chosen" if self is chosen else "kept, but slower"
+
+    def to_dict(self, chosen: Trial) -> dict[str, Any]:
         """Plain JSON values, for ``report.json``."""
-        preferred = self.candidate.preferred
-        comparison = self.comparisons[preferred.model.file]
+        preferred, comparison = self.candidate.preferred, self.preferred
+        name, drop = comparison.worst_class
         return {
-            "format": self.candidate.name,
+            "format": self.candidate.format,
+            "precision": self.candidate.precision,
             "runtime": preferred.runtime_name,
             "threads": preferred.threads,
             "median_ms": None if self.median_ms is None else round(self.median_ms, 3),
             "bytes": sum(artifact.size for artifact in self.candidate.artifacts),
             "agreement": comparison.agreement,
             "drop_points": comparison.drop_points,
+            "worst_class": {"name": name, "drop_points": drop},
             "faults": [fault for some in self.faults.values() for fault in some],
+            "chosen": self is chosen,
+            "verdict": self.verdict(chosen),
         }
 
 
-def formats_to_try(plan: Plan) -> tuple[tuple[Format, ...], list[str]]:
-    """The formats to convert to, and notes of those that are left out.
-
-    Raises:
-        MissingExtraError: What the only format needs is not installed.
-    """
-    usual, target = plan.candidates[0], plan.target
-    if len(plan.candidates) == 1:
-        require_installed(f"exporting to {usual.name}", usual.needs(plan.precisions))
-        return plan.candidates, []
-    if not plan.options.measure or platform.machine() not in target.machines:
-        require_installed(f"exporting to {usual.name}", usual.needs(plan.precisions))
-        why = f"this machine is {platform.machine()}" if plan.options.measure else "--no-measure"
-        return (usual,), [f"The format {usual.name} was taken unmeasured ({why})."]
-    missing = {kind.name: first_missing(kind.needs(plan.precisions)) for kind in plan.candidates}
-    notes = [
-        f"The format {name} was not tried: the package {package!r} is not installed "
-        f"(pip install 'edgeseg[{EXTRA}]')."
-        for name, package in missing.items()
-        if package
-    ]
-    there = tuple(kind for kind in plan.candidates if not missing[kind.name])
-    if not there:
-        require_installed(f"exporting to {usual.name}", usual.needs(plan.precisions))
-    return there, notes
-
-
 def timed(trials: Sequence[Trial], frames: Image, stage: Stage) -> list[Trial]:
-    """The trials with the times of those within the accuracy budget, where more than one is."""
+    """The trials with the times of those within the accuracy budget, where there is something to find out."""
     passed = {trial.candidate.name: trial.candidate.preferred.predict for trial in trials if trial.passed}
-    if len(passed) < 2:
+    wanted = trials[0].candidate.plan.options.wants_times
+    if len(passed) < (1 if wanted else 2):
         return list(trials)
     with stage(f"Timing {', '.join(passed)}") as advance:
         medians = medians_in_turns(passed, frames, advance)
@@ -131,7 +139,10 @@ def timed(trials: Sequence[Trial], frames: Image, stage: Stage) -> list[Trial]:
 
 
 def medians_in_turns(
-    predictors: Mapping[str, Predictor], frames: Image, on_progress: Advance = ignore
+    predictors: Mapping[str, Predictor],
+    frames: Image,
+    on_progress: Advance = ignore,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """The median time of each predictor in milliseconds, by name.
 
@@ -142,16 +153,17 @@ def medians_in_turns(
         predictors: Name to predictor.
         frames: ``uint8 [K, H, W, 3]`` RGB at the model's size, used over and over.
         on_progress: Told after each round.
+        clock: Seconds since whenever.
     """
     times: dict[str, list[float]] = {name: [] for name in predictors}
     for number in range(ROUNDS):
         # To and fro, so that none always follows the same other.
         for name in list(predictors)[:: 1 if number % 2 == 0 else -1]:
             for index in range(-_SETTLE_FRAMES, FRAMES_PER_ROUND):
-                start = time.perf_counter()
+                start = clock()
                 predictors[name](frames[index % len(frames)])
                 if index >= 0:
-                    times[name].append(1000 * (time.perf_counter() - start))
+                    times[name].append(1000 * (clock() - start))
         on_progress(number + 1, ROUNDS)
     return {name: float(np.median(some)) for name, some in times.items()}
 
@@ -165,11 +177,12 @@ def choose(trials: Sequence[Trial]) -> Trial:
 
 
 def reason(trials: Sequence[Trial], chosen: Trial) -> str:
-    """Why the bundle has the format that it has, as a sentence; empty where there was no choice."""
+    """Why the bundle is what it is, as a sentence; empty where there was no choice."""
     if len(trials) < 2:
         return ""
-    name = chosen.candidate.name
-    if chosen.median_ms is None:
-        return f"The format {name} was chosen: no other one was within the accuracy budget."
+    auto = len({trial.candidate.precision for trial in trials}) > 1
+    what = chosen.candidate.name if auto else f"The format {chosen.candidate.format}"
+    if sum(trial.passed for trial in trials) == 1:
+        return f"{what} was chosen: no other one was within the accuracy budget."
     threads = chosen.candidate.preferred.threads
-    return f"The format {name} was chosen: the fastest here, with {threads} threads, in a short trial."
+    return f"{what} was chosen: the fastest here, with {threads} threads, in a short trial."

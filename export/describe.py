@@ -31,6 +31,7 @@ from edgeseg.export.dla import DlaPlan, report_entry
 from edgeseg.export.golden import MIN_AGREEMENT
 from edgeseg.export.parity import MIN_FP32_AGREEMENT
 from edgeseg.export.plan import Plan, notes_of
+from edgeseg.export.targets import Target
 from edgeseg.labels import LabelSet
 from edgeseg.runtimes import RUNTIMES
 
@@ -97,7 +98,7 @@ def manifest_of(
         runtime=RuntimeSpec(names=plan.format.runtimes, verified_with=_verified_with(parities)),
         lineage=origin.lineage,
         calibration=origin.calibration,
-        build=_build_state(name, plan),
+        build=build_state(name, plan.target),
     )
 
 
@@ -115,11 +116,12 @@ def report_of(
         "created": manifest.created,
         "target": manifest.target,
         "output": manifest.output.kind,
-        "measured_on": manifest.models[0].parity.model_dump(include=_MEASURED_ON),
+        "measured_on": manifest.models[0].beside_keras.model_dump(include=_MEASURED_ON),
         "gate": {
             "passed": chosen.passed,
             "max_drop_points": plan.options.max_drop_points,
             "max_class_drop_points": plan.options.max_class_drop_points,
+            "max_latency_ms": plan.options.max_latency_ms,
             "min_fp32_agreement": MIN_FP32_AGREEMENT,
             "faults": {file: list(found) for file, found in faults.items() if found},
         },
@@ -128,13 +130,15 @@ def report_of(
                 "precision": artifact.precision,
                 "size": artifact.size,
                 "sha256": hashlib.sha256(artifact.data).hexdigest(),
-                "runtime": next(m.parity.runtime for m in manifest.models if m.file == artifact.file),
+                "runtime": next(m.beside_keras.runtime for m in manifest.models if m.file == artifact.file),
                 **chosen.comparisons[artifact.file].to_dict(),
             }
             for artifact in artifacts
         },
-        "formats_tried": [{**trial.to_dict(), "chosen": trial is chosen} for trial in trials],
-        "quantisation": {t.candidate.name: t.candidate.climb.to_dict() for t in trials if t.candidate.climb},
+        "formats_tried": [trial.to_dict(chosen) for trial in trials],
+        "quantisation": {
+            t.candidate.format: t.candidate.climb.to_dict() for t in trials if t.candidate.climb
+        },
         "runtime_versions": manifest.runtime.verified_with,
         "calibration": calibration and calibration.model_dump(mode="json"),
         "lineage": manifest.lineage.model_dump(mode="json"),
@@ -160,8 +164,9 @@ def _verified_with(parities: Mapping[str, Parity]) -> dict[str, str]:
     return {name: RUNTIMES[name].version() or "unknown" for name in names}
 
 
-def _build_state(name: str, plan: Plan) -> Build:
-    if not plan.target.builds_engine:
+def build_state(name: str, target: Target) -> Build:
+    """What is still to be built on the device, and how."""
+    if not target.builds_engine:
         return Build(state="complete")
     command = shlex.join(["edgeseg", "build", f"{name}.edgeseg"])
     return Build(

@@ -19,6 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
+from edgeseg.export.graph_nodes import nodes_of
+from edgeseg.export.weights import having
+
 FRAMES = 16
 """On so many frames the span of each channel is measured."""
 
@@ -37,11 +40,8 @@ def equalised(model: keras.Model, frames: npt.NDArray[np.uint8]) -> Iterator[int
         model: ``uint8 [N, H, W, 3]`` to logits. Its weights are put back afterwards, whatever happens.
         frames: Real images ``uint8 [N, H, W, 3]`` RGB.
     """
-    before = model.get_weights()
-    try:
+    with having(model, None):
         yield _equalise(model, [frames[:FRAMES]])
-    finally:
-        model.set_weights(before)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Pair:
 def _equalise(model: keras.Model, inputs: list[npt.NDArray[Any]]) -> int:
     """Equalise the pairs of a model and of the models in it, which see ``inputs``."""
     pairs = _pairs(model)
-    inner = [node for node in _nodes(model) if isinstance(node.operation, keras.Model)]
+    inner = [node for node in nodes_of(model) if isinstance(node.operation, keras.Model)]
     # Measured before anything is changed: what lies between a pair changes by its own factors alone.
     spans = _outputs(
         model, [keras.ops.max(keras.ops.abs(pair.between), axis=(1, 2)) for pair in pairs], inputs
@@ -79,7 +79,7 @@ def _outputs(
 
 
 def _pairs(model: keras.Model) -> list[_Pair]:
-    nodes = _nodes(model)
+    nodes = nodes_of(model)
     uses = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
     uses.update(id(tensor) for tensor in model.outputs)
     calls = Counter(id(node.operation) for node in nodes)
@@ -100,13 +100,6 @@ def _pairs(model: keras.Model) -> list[_Pair]:
                 break
             tensor = before.input_tensors[0]
     return found
-
-
-def _nodes(model: keras.Model) -> list[Any]:
-    """Every call of a layer, from the inputs on; what Keras knows of its graph is in no public attribute."""
-    by_depth = model._nodes_by_depth
-    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-    return [node for node in nodes if node.input_tensors]
 
 
 def _can_be_second(layer: Any) -> bool:

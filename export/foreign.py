@@ -6,11 +6,13 @@ pixels in and logits out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import UsageError
+from edgeseg.labels import LabelSet
 
 if TYPE_CHECKING:
     import keras
@@ -23,10 +25,12 @@ class Foreign:
     Args:
         pixel_scale: One of ``PIXEL_SCALES``: how its training scaled the pixels.
         size: Height and width of its input, where the file leaves them open.
+        labels: The classes of its output in their order. Without them they are taken to be the dataset's.
     """
 
     pixel_scale: str | None = None
     size: tuple[int, int] | None = None
+    labels: LabelSet | None = None
 
 
 def custom_objects() -> dict[str, Any]:
@@ -52,9 +56,9 @@ def to_contract(model: keras.Model, foreign: Foreign, file: Path) -> keras.Model
     shape = _input_shape(model, file)
     if model.inputs[0].dtype == "uint8":
         _refuse_scale(foreign, file)
-        _size(shape, foreign, file)
+        fitting_size(file, shape[1:3], foreign.size)
         return without_probabilities(model)
-    height, width = _size(shape, foreign, file)
+    height, width = fitting_size(file, shape[1:3], foreign.size)
     _require_scale(foreign, file, model)
     return _wrapped(model, str(foreign.pixel_scale), height, width)
 
@@ -82,22 +86,26 @@ def _refuse_scale(foreign: Foreign, file: Path) -> None:
         )
 
 
-def _size(shape: tuple[int | None, ...], foreign: Foreign, file: Path) -> tuple[int, int]:
-    _, height, width, _ = shape
-    if height is not None and width is not None and foreign.size in (None, (height, width)):
-        return height, width
-    if foreign.size is not None and height in (None, foreign.size[0]) and width in (None, foreign.size[1]):
-        return foreign.size
-    raise UsageError(
-        "--size",
-        expected=f"a size that fits the input of {file}, {height or 'any'}x{width or 'any'}",
-        found="none" if foreign.size is None else f"{foreign.size[0]}x{foreign.size[1]}",
-        next_step="Give --size HxW." if foreign.size is None else "Correct it, or leave it out.",
-    )
+def fitting_size(file: Path, known: Sequence[int | None], asked: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width: the file's, or those asked for where it leaves them open.
+
+    Raises:
+        UsageError: They are not those of the file, or nobody says them.
+    """
+    height, width = known if asked is None else asked
+    fits = all(told in (None, size) for told, size in zip(known, (height, width), strict=True))
+    if height is None or width is None or not fits:
+        raise UsageError(
+            "--size",
+            expected=f"a size that fits the input of {file}, {known[0] or 'any'}x{known[1] or 'any'}",
+            found="none" if asked is None else f"{height}x{width}",
+            next_step="Give --size HxW." if asked is None else "Correct it, or leave it out.",
+        )
+    return height, width
 
 
 def _require_scale(foreign: Foreign, file: Path, model: keras.Model) -> None:
-    from edgeseg.training.models.pixel_scale import PIXEL_SCALES
+    from edgeseg.training.pixel_scales import PIXEL_SCALES
 
     if foreign.pixel_scale not in PIXEL_SCALES:
         raise UsageError(

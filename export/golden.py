@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeseg.bundle.manifest import Precision
-from edgeseg.evaluation import Predictor
 from edgeseg.export.selection import spread
 from edgeseg.labels import Mask
 from edgeseg.resize import Image, resize_image
@@ -35,12 +34,9 @@ def golden_frames(dataset: Dataset, split: str, height: int, width: int) -> Imag
     return np.stack([resize_image(dataset.read_image(item), height, width) for item in items])
 
 
-def golden_archive(frames: Image, predictors: Mapping[Precision, Predictor]) -> bytes:
+def golden_archive(frames: Image, masks: Mapping[Precision, Mask]) -> bytes:
     """``golden.npz``: ``frames``, and for each precision ``masks_PRECISION`` ``uint8 [K, H, W]``."""
-    masks: dict[str, Mask] = {
-        f"masks_{precision}": np.stack([predict(frame) for frame in frames])
-        for precision, predict in predictors.items()
-    }
     archive = io.BytesIO()
-    np.savez_compressed(archive, frames=frames, **masks)
+    named = {f"masks_{precision}": some for precision, some in masks.items()}
+    np.savez_compressed(archive, frames=frames, **named)
     return archive.getvalue()

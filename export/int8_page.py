@@ -15,7 +15,7 @@ from edgeseg.export.converter import EXTRA
 
 if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Calibration
-    from edgeseg.export.ladder import Climb
+    from edgeseg.export.attempts import Climb
     from edgeseg.export.parity import Budget
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -7,106 +7,35 @@ that the car uses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.errors import ConversionError
 from edgeseg.evaluation import Predictor
 from edgeseg.export.artifacts import Artifact, Conversion
-from edgeseg.export.draft import Draft, Tried
+from edgeseg.export.attempts import Attempt, Climb, OnAttempt, WeightsKind, tell_nobody
+from edgeseg.export.draft import Draft
 from edgeseg.export.int8 import Int8Settings, Quantiser
 from edgeseg.export.model_bytes import ModelBytes
-from edgeseg.export.parity import Budget, Comparison, Reference, faults_of
+from edgeseg.export.parity import Budget, Reference, faults_of
 from edgeseg.export.progress import Stage
 from edgeseg.export.sensitivity import LayerDamage, layer_damages
 from edgeseg.export.targets import Format
+from edgeseg.export.weights import Weights
+
+if TYPE_CHECKING:
+    from edgeseg.export.quantisation_aware import FineTuning
 
 MOST_IN_FLOAT = 0.5
 """At most this share of the layers stays in float: beyond it, fp16 is the better file."""
 
-
-@dataclass(frozen=True)
-class Attempt:
-    """A rung that was tried: for which format, what it is called, how it quantises, and how its file did.
-
-    ``equalised`` says whether the model's channels were made alike before. ``faults`` are empty where it
-    keeps the budget.
-    """
-
-    format: str
-    rung: str
-    settings: Int8Settings
-    equalised: bool
-    file: Tried
-    faults: tuple[str, ...]
-
-    @property
-    def comparison(self) -> Comparison:
-        return self.file.comparison
-
-    @property
-    def drop_points(self) -> float:
-        return self.comparison.drop_points
-
-    @property
-    def worst_class(self) -> tuple[str, float]:
-        """The class that lost most, and its loss in points."""
-        drops = {n: d for n, d in self.comparison.class_drop_points().items() if d is not None}
-        name = max(drops, key=drops.__getitem__)
-        return name, drops[name]
-
-    def excess(self, budget: Budget) -> float:
-        """How far it is over the budget, in points: of the mean or of a class, whichever is farther."""
-        over = [self.drop_points - budget.drop]
-        if budget.class_drop is not None:
-            over.append(self.worst_class[1] - budget.class_drop)
-        return max(over)
-
-    def to_dict(self) -> dict[str, Any]:
-        name, drop = self.worst_class
-        return {
-            "rung": self.rung,
-            "ranges": self.settings.ranges,
-            "equalised": self.equalised,
-            "float_layers": sorted(self.settings.float_layers),
-            "size": self.file.artifact.size,
-            "miou": self.comparison.artifact_miou,
-            "drop_points": self.drop_points,
-            "worst_class": {"name": name, "drop_points": drop},
-            "faults": list(self.faults),
-        }
-
-
-@dataclass(frozen=True)
-class Climb:
-    """The ladder as far as it was climbed.
-
-    ``chosen`` keeps the budget, or else came closest to it. ``damages`` are empty where no layer had to be
-    measured.
-    """
-
-    chosen: Attempt
-    attempts: tuple[Attempt, ...]
-    damages: tuple[LayerDamage, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, for ``report.json``."""
-        return {
-            "chosen": self.chosen.rung,
-            "attempts": [attempt.to_dict() for attempt in self.attempts],
-            "sensitivity": [{"layer": d.layer, "damage": d.damage} for d in self.damages],
-        }
-
-
-OnAttempt = Callable[[Attempt], None]
-
-
-def tell_nobody(_attempt: Attempt) -> None:
-    """An :data:`OnAttempt` that tells nobody."""
+Rung = tuple[str, Int8Settings, WeightsKind]
 
 
 @dataclass
@@ -128,9 +57,12 @@ class Ladder:
     frames: npt.NDArray[np.uint8]
     stage: Stage
     on_attempt: OnAttempt = tell_nobody
-    _quantisers: dict[bool, Quantiser] = field(default_factory=dict)
+    _weights: dict[WeightsKind, Weights | None] = field(default_factory=lambda: {"as trained": None})
+    _quantisers: dict[WeightsKind, Quantiser] = field(default_factory=dict)
     _attempts: list[Attempt] = field(default_factory=list)
     _damages: list[LayerDamage] = field(default_factory=list)
+    _fine_tuning: FineTuning | None = None
+    _notes: list[str] = field(default_factory=list)
 
     def climb(self) -> Climb:
         """Rung by rung, until one keeps the budget or there are no more.
@@ -138,33 +70,72 @@ class Ladder:
         Raises:
             ConversionError: A converter failed.
         """
-        for rung, settings, equalised in self._rungs():
-            self._attempts.append(self._try(rung, settings, equalised))
+        began = time.perf_counter()
+        for rung in self._rungs():
+            self._attempts.append(self._try(began, *rung))
             self.on_attempt(self._attempts[-1])
+            # What is done for a rung before it is tried, such as calibrating, counts as its time.
+            began = time.perf_counter()
             if not self._attempts[-1].faults:
                 break
-        return Climb(self._best(), tuple(self._attempts), tuple(self._damages))
+        return Climb(self._best(), tuple(self._attempts), tuple(self._damages), tuple(self._notes))
 
-    def _rungs(self) -> Iterator[tuple[str, Int8Settings, bool]]:
-        plain, *others = self._quantiser(equalised=False).ranges
-        yield "plain", Int8Settings(plain), False
+    def _rungs(self) -> Iterator[Rung]:
+        """First what costs the file nothing, by the export's time; then what makes the file slower."""
+        plain, *others = self._quantiser("as trained").ranges
+        yield "plain", Int8Settings(plain), "as trained"
         for ranges in others:
-            yield f"{ranges} ranges", Int8Settings(ranges), False
-        yield "equalised", Int8Settings(self._best().settings.ranges), True
+            yield f"{ranges} ranges", Int8Settings(ranges), "as trained"
+        self._weights["equalised"] = self.conversion.equalised_weights(self.frames)
+        yield "equalised", Int8Settings(self._best().settings.ranges), "equalised"
+        if self._qat_steps:
+            yield from self._fine_tuned()
+        yield from self._in_float()
+
+    def _fine_tuned(self) -> Iterator[Rung]:
         start = self._best()
-        most = int(MOST_IN_FLOAT * len(self._quantiser(equalised=start.equalised).layers))
+        try:
+            self._weights["fine-tuned"], told = self.conversion.fine_tuned(
+                self._kind, self.frames, self._weights[start.weights], self._qat_steps, start.settings.ranges
+            )
+        except ConversionError as error:
+            self._notes.append(f"{self._kind.name} int8 was not fine-tuned: {error}")
+            return
+        self._fine_tuning = told
+        if told.float_layers:
+            self._notes.append(
+                f"Fine-tuning for {self._kind.name} int8 left {len(told.float_layers)} layers in float, of "
+                f"kinds that it does not know: {', '.join(told.float_layers)}."
+            )
+        name = f"fine-tuned, {told.steps} steps"
+        yield name, Int8Settings(start.settings.ranges), "fine-tuned"
+
+    def _in_float(self) -> Iterator[Rung]:
+        start = self._best()
+        most = int(MOST_IN_FLOAT * len(self._quantiser(start.weights).layers))
         if most:
             self._damages = self._measure_layers(start)
         for count in _doubling(most):
             layers = frozenset(one.layer for one in self._damages[:count])
             name = f"{count} layer{'s' if count > 1 else ''} in float"
-            yield name, Int8Settings(start.settings.ranges, layers), start.equalised
+            yield name, Int8Settings(start.settings.ranges, layers), start.weights
 
-    def _try(self, rung: str, settings: Int8Settings, equalised: bool) -> Attempt:
-        artifact = self._artifact(self._quantiser(equalised=equalised).quantise(settings))
+    def _try(self, began: float, rung: str, settings: Int8Settings, weights: WeightsKind) -> Attempt:
+        artifact = self._artifact(self._quantiser(weights).quantise(settings))
         tried = self.draft.tried(artifact, self.reference, self.stage)
-        faults = faults_of(tried.comparison, "int8", self._budget)
-        return Attempt(self._kind.name, rung, settings, equalised, tried, tuple(faults))
+        drop = tried.comparison.drop_points
+        fine_tuning, self._fine_tuning = self._fine_tuning, None
+        return Attempt(
+            self._kind.name,
+            rung,
+            settings,
+            weights,
+            tried,
+            tuple(faults_of(tried.comparison, "int8", self._budget)),
+            gain_points=self._attempts[0].drop_points - drop if self._attempts else 0.0,
+            seconds=time.perf_counter() - began,
+            fine_tuning=fine_tuning,
+        )
 
     def _artifact(self, made: ModelBytes) -> Artifact:
         return self.conversion.artifact(self._kind, "int8", made)
@@ -181,15 +152,19 @@ class Ladder:
     def _budget(self) -> Budget:
         return self.draft.plan.options.budget
 
-    def _quantiser(self, *, equalised: bool) -> Quantiser:
-        if equalised not in self._quantisers:
-            self._quantisers[equalised] = self.conversion.quantiser(
-                self._kind, self.frames, equalise=equalised
+    @property
+    def _qat_steps(self) -> int:
+        return self.draft.plan.options.qat_steps
+
+    def _quantiser(self, weights: WeightsKind) -> Quantiser:
+        if weights not in self._quantisers:
+            self._quantisers[weights] = self.conversion.quantiser(
+                self._kind, self.frames, self._weights[weights]
             )
-        return self._quantisers[equalised]
+        return self._quantisers[weights]
 
     def _measure_layers(self, start: Attempt) -> list[LayerDamage]:
-        quantiser = self._quantiser(equalised=start.equalised).quick()
+        quantiser = self._quantiser(start.weights).quick()
 
         @contextmanager
         def opened(made: ModelBytes) -> Iterator[Predictor]:

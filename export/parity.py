@@ -73,6 +73,13 @@ class Comparison:
             for name, drop in zip(self.labels.names, drops, strict=True)
         }
 
+    @property
+    def worst_class(self) -> tuple[str, float]:
+        """The class that lost most IoU, and its loss in points."""
+        drops = {name: drop for name, drop in self.class_drop_points().items() if drop is not None}
+        name = max(drops, key=drops.__getitem__)
+        return name, drops[name]
+
     def parity(self, runtime: str, budget: Budget, measured_on: MeasuredOn) -> Parity:
         """What the manifest holds of it."""
         return Parity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,25 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.atomic import write_text
-from edgeseg.bundle import Bundle, Manifest
-from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME
-from edgeseg.errors import AccuracyGateError, BundleError, ConversionError
+from edgeseg.bundle import Manifest
+from edgeseg.bundle.manifest import GOLDEN_NAME, REPORT_NAME, Calibration
+from edgeseg.errors import BundleError, ConversionError
+from edgeseg.export.alternatives import plans_to_try
 from edgeseg.export.artifacts import Conversion
-from edgeseg.export.candidates import Candidate, Trial, choose, formats_to_try, reason, timed
+from edgeseg.export.attempts import Climb, OnAttempt, tell_nobody
+from edgeseg.export.candidates import Candidate, Trial, choose, reason, timed
 from edgeseg.export.converter import Signature, signature_of
 from edgeseg.export.describe import Origin, manifest_of, report_of
 from edgeseg.export.dla import DlaPlan, dla_plan, markdown
 from edgeseg.export.draft import Draft, Tried
+from edgeseg.export.gates import accuracy_gate, latency_gate
 from edgeseg.export.golden import golden_archive, golden_frames
 from edgeseg.export.int8_page import write_page
-from edgeseg.export.ladder import Climb, Ladder, OnAttempt, tell_nobody
-from edgeseg.export.measure import keras_reference, loaded
+from edgeseg.export.ladder import Ladder
+from edgeseg.export.measure import keras_reference
 from edgeseg.export.parity import Budget, Reference, faults_of
-from edgeseg.export.plan import ExportOptions, Plan, dla_plan_path, notes_of, plan_of, rejected_path
+from edgeseg.export.plan import ExportOptions, Plan, dla_plan_path, notes_of, plans_of
 from edgeseg.export.progress import Stage, silent
 from edgeseg.export.selection import CalibrationSet, calibration_items, calibration_set, refuse_overlap
 from edgeseg.export.source import Source, open_source
-from edgeseg.export.writer import write_bundle
+from edgeseg.export.writer import replacing, write_bundle
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,21 @@ class ExportResult:
     dla_plans: Mapping[str, DlaPlan]
 
 
+OnTrials = Callable[[Sequence[Trial], Trial], None]
+"""Called with the trials and the chosen one."""
+
+
+def _tell_nobody(_trials: Sequence[Trial], _chosen: Trial) -> None:
+    """An :data:`OnTrials` that tells nobody."""
+
+
 def export_model(
     checkpoint: Path,
     data: str | None,
     options: ExportOptions,
     stage: Stage = silent,
     on_attempt: OnAttempt = tell_nobody,
+    on_trials: OnTrials = _tell_nobody,
 ) -> ExportResult:
     """Export a ``.keras`` file to a bundle, and prove that the bundle does what the model does.
 
@@ -63,74 +75,112 @@ def export_model(
         options: What to export.
         stage: Told about each long step.
         on_attempt: Told about each way to int8 that was tried.
+        on_trials: Told what every format and precision measured, before the gates.
 
     Raises:
         UsageError: An option, the checkpoint's path, a missing package, or the place to write to.
         DataError: The checkpoint is damaged, or the dataset unreadable or of other classes.
         ConversionError: A converter failed, or gave a graph that TensorRT is known to refuse.
         AccuracyGateError: An artifact differs too much; no bundle is left, only ``NAME.rejected.json``.
+        LatencyGateError: The fastest within the budget takes more than was asked for; nothing is left.
     """
-    plan = plan_of(options)
-    formats, notes = formats_to_try(plan)
+    plans, notes = plans_to_try(plans_of(options))
     source = open_source(checkpoint, data, options.split, stage, options.foreign)
-    destination = plan.destination(source.name)
-    replaces = destination.exists()
-    signature = signature_of(source.model, plan.output)
-    calibration = _calibrate(plan, source, signature, stage)
+    with ExitStack() as opened:
+        measured = _measured(plans, source, stage, on_attempt, opened)
+    on_trials(measured.trials, measured.chosen)
+    return _written(measured, source, [*notes, *measured.notes], stage)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """All candidates with what they measured, the chosen one, its ``golden.npz``, and notes.
+
+    ``asked`` is the bundle's place by the name that was asked for, which may say ``auto``.
+    """
+
+    asked: Path
+    trials: Sequence[Trial]
+    chosen: Trial
+    golden: bytes
+    calibration: Calibration | None
+    notes: Sequence[str]
+
+
+def _measured(
+    plans: Sequence[Plan], source: Source, stage: Stage, on_attempt: OnAttempt, opened: ExitStack
+) -> _Measured:
+    """Every candidate converted, compared with Keras and timed; they stay open as long as ``opened``."""
+    options = plans[0].options
+    signature = signature_of(source.model, plans[0].output)
+    # Before the slow part, for it may be that nothing can be written there.
+    places = [plan.destination(source.name) for plan in plans]
+    asked = plans[0].destination(source.name, options.precision)
+    calibration = _calibrate(plans, source, signature, stage)
     described = calibration.described if calibration else None
-    origin = Origin(source.lineage, source.labels, signature, described)
+    origin = Origin(source.lineage, source.labels, signature, None)
     making = _Making(
-        Conversion(source.model, plan.output, stage),
+        Conversion(source.model, plans[0].output, stage),
         keras_reference(source, options.samples, stage),
         calibration.frames if calibration else None,
         stage,
         on_attempt,
     )
-    drafts = [Draft(destination, replace(plan, format=kind), origin) for kind in formats]
-    with ExitStack() as opened:
-        candidates, failed = _candidates(drafts, making, opened)
-        frames = golden_frames(source.dataset, source.measured_on.split, signature.height, signature.width)
-        trials = timed([_judged(candidate, options.budget) for candidate in candidates], frames, stage)
-        chosen = choose(trials)
-        segmenters = chosen.candidate.segmenters.values()
-        golden = golden_archive(frames, {s.model.precision: s.predict for s in segmenters})
+    drafts = [
+        Draft(place, plan, replace(origin, calibration=described) if "int8" in plan.precisions else origin)
+        for place, plan in zip(places, plans, strict=True)
+    ]
+    candidates, failed = _candidates(drafts, making, opened)
+    frames = golden_frames(source.dataset, source.measured_on.split, signature.height, signature.width)
+    trials = timed([_judged(candidate, options.budget) for candidate in candidates], frames, stage)
+    chosen = choose(trials)
+    segmenters = chosen.candidate.segmenters.values()
+    masks = {s.model.precision: np.stack([s.predict(frame) for frame in frames]) for s in segmenters}
+    golden = golden_archive(frames, masks)
+    climbs = [candidate.climb for candidate in candidates if candidate.climb]
+    notes = [*failed, *(note for climb in climbs for note in climb.notes), reason(trials, chosen)]
+    return _Measured(asked, trials, chosen, golden, described, notes)
 
-    plan, artifacts = chosen.candidate.plan, chosen.candidate.artifacts
+
+def _written(measured: _Measured, source: Source, notes: Sequence[str], stage: Stage) -> ExportResult:
+    """The chosen candidate as a bundle, where it passes the gates."""
+    chosen, trials = measured.chosen, measured.trials
+    draft, artifacts = chosen.candidate.draft, chosen.candidate.artifacts
+    plan, options = draft.plan, draft.plan.options
+    latency_gate(draft.destination, chosen)
     dla_plans = {a.file: dla_plan(a.data) for a in artifacts} if options.dla else {}
     parities = {
         f.artifact.file: f.comparison.parity(f.runtime, options.budget, source.measured_on)
         for f in chosen.candidate.files
     }
-    manifest = manifest_of(destination.stem, plan, origin, artifacts, parities)
+    manifest = manifest_of(draft.destination.stem, plan, draft.origin, artifacts, parities)
     report = report_of(manifest, chosen, trials, dla_plans)
-    if described:
-        climbs = {t.candidate.name: t.candidate.climb for t in trials if t.candidate.climb}
-        write_page(destination, climbs, options.budget, described)
-    _gate(destination, chosen, trials, report)
+    # Named as was asked for: where none passes, none was chosen.
+    place = draft.destination if chosen.passed else measured.asked
+    climbs = {t.candidate.format: t.candidate.climb for t in trials if t.candidate.climb}
+    if measured.calibration and climbs:
+        write_page(place, climbs, options.budget, measured.calibration)
+    accuracy_gate(measured.asked, chosen, trials, report)
     members = {name: data for a in artifacts for name, data in a.members.items()}
-    members |= {GOLDEN_NAME: golden, REPORT_NAME: report}
+    members |= {GOLDEN_NAME: measured.golden, REPORT_NAME: report}
+    replaced = replacing(place)
     with stage("Writing and testing the bundle") as advance:
-        manifest = write_bundle(destination, manifest, members, _self_test)
+        manifest = write_bundle(place, manifest, members)
         advance(1, 1)
-    notes = [
-        *notes_of(plan, described),
-        *notes,
-        *failed,
-        reason(trials, chosen),
-    ]
-    if replaces:
-        notes.append(f"The older bundle {destination} was replaced.")
+    told = [*notes_of(plan, draft.origin.calibration), *notes, *replaced]
     if dla_plans:
-        write_text(dla_plan_path(destination), markdown(destination.stem, dla_plans))
-    return ExportResult(destination, manifest, chosen, trials, [note for note in notes if note], dla_plans)
+        write_text(dla_plan_path(place), markdown(place.stem, dla_plans))
+    return ExportResult(place, manifest, chosen, trials, [note for note in told if note], dla_plans)
 
 
-def _calibrate(plan: Plan, source: Source, signature: Signature, stage: Stage) -> CalibrationSet | None:
-    if "int8" not in plan.precisions:
+def _calibrate(
+    plans: Sequence[Plan], source: Source, signature: Signature, stage: Stage
+) -> CalibrationSet | None:
+    if not any("int8" in plan.precisions for plan in plans):
         return None
-    split = source.train_split
-    items = calibration_items(source.dataset, split, plan.options.calibration_samples)
-    refuse_overlap(source.dataset, (split, items), (source.measured_on.split, plan.options.samples))
+    split, options = source.train_split, plans[0].options
+    items = calibration_items(source.dataset, split, options.calibration_samples)
+    refuse_overlap(source.dataset, (split, items), (source.measured_on.split, options.samples))
     with stage("Reading calibration images") as advance:
         return calibration_set(source.dataset, split, items, signature.height, signature.width, advance)
 
@@ -170,6 +220,7 @@ def _candidates(
         ConversionError, BundleError: It can be brought to none.
     """
     candidates, notes = [], []
+    auto = len({draft.plan.precisions for draft in drafts}) > 1
     for draft in drafts:
         plan = draft.plan
         try:
@@ -179,35 +230,13 @@ def _candidates(
         except (ConversionError, BundleError) as error:
             if not candidates and draft is drafts[-1]:
                 raise
-            notes.append(f"The format {plan.format.name} was left out: {error}")
+            what = f"{plan.format.name} {plan.precisions[0]}" if auto else f"The format {plan.format.name}"
+            notes.append(f"{what} was left out: {error}")
         else:
-            candidates.append(Candidate(plan, files, segmenters, climb))
+            candidates.append(Candidate(draft, files, segmenters, climb))
     return candidates, notes
 
 
 def _judged(candidate: Candidate, budget: Budget) -> Trial:
     faults = {f.artifact.file: faults_of(f.comparison, f.artifact.precision, budget) for f in candidate.files}
     return Trial(candidate, faults)
-
-
-def _gate(destination: Path, chosen: Trial, trials: Sequence[Trial], report: bytes) -> None:
-    rejected = rejected_path(destination)
-    if chosen.passed:
-        rejected.unlink(missing_ok=True)
-        return
-    write_text(rejected, report.decode())
-    every = {file: faults for trial in trials for file, faults in trial.faults.items()}
-    found = "; ".join(f"{file}: {fault}" for file, some in every.items() for fault in some)
-    raise AccuracyGateError(
-        destination,
-        expected="an artifact that is as good as its Keras model, within the budget",
-        found=found,
-        next_step=f"No bundle was written; {rejected} holds all figures and all that was tried. For "
-        "int8, try more and more varied --calibration-samples, or --precision fp16; or allow more with "
-        "--max-drop and --max-class-drop.",
-    )
-
-
-def _self_test(bundle: Bundle) -> None:
-    with loaded(bundle, self_test=True):
-        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -11,7 +12,7 @@ from edgeseg.errors import UnknownNameError, UsageError
 from edgeseg.export import defaults
 from edgeseg.export.foreign import Foreign
 from edgeseg.export.parity import Budget
-from edgeseg.export.targets import Format, Target, target_named
+from edgeseg.export.targets import AUTO, Format, Target, target_named
 
 SUFFIX = ".edgeseg"
 OUTPUTS: tuple[Output, ...] = get_args(Output)
@@ -27,10 +28,14 @@ class ExportOptions:
         format: ``onnx``, ``litert`` or ``openvino``; by default the one that is fastest here, where the
             target's machines are of this kind, and the target's usual one elsewhere.
         measure: Measure which is fastest; otherwise take the usual one.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; by default the target's.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; by default the target's. ``auto``: the one that
+            is fastest here within the budget, over all formats that fit.
         output: ``mask``, ``logits`` or ``mask+confidence``.
         max_drop_points: mIoU that an artifact may lose against Keras at label resolution, in points.
         max_class_drop_points: IoU that any class may lose, likewise.
+        max_latency_ms: The median of an inference may take so many milliseconds on this machine.
+        qat_steps: Steps of fine-tuning under the rounding of int8, where cheaper ways were not enough; 0 goes
+            without.
         split: The split to measure accuracy and parity on; by default the one the run was validated on.
         samples: At most so many samples of it, spread evenly.
         calibration_samples: Images of the run's training split that int8 is calibrated on.
@@ -47,6 +52,8 @@ class ExportOptions:
     output: str = defaults.OUTPUT
     max_drop_points: float = defaults.MAX_DROP_POINTS
     max_class_drop_points: float = defaults.MAX_CLASS_DROP_POINTS
+    max_latency_ms: float | None = None
+    qat_steps: int = defaults.QAT_STEPS
     split: str | None = None
     samples: int = defaults.SAMPLES
     calibration_samples: int = defaults.CALIBRATION_SAMPLES
@@ -58,6 +65,16 @@ class ExportOptions:
     @property
     def budget(self) -> Budget:
         return Budget(self.max_drop_points, self.max_class_drop_points)
+
+    @property
+    def asking_for_times(self) -> tuple[str, ...]:
+        """The options, as they are typed, that need times of this machine."""
+        auto = ("--precision auto",) if self.precision == AUTO else ()
+        return auto if self.max_latency_ms is None else (*auto, f"--max-latency {self.max_latency_ms:g}")
+
+    @property
+    def wants_times(self) -> bool:
+        return bool(self.asking_for_times)
 
 
 @dataclass(frozen=True)
@@ -75,45 +92,46 @@ class Plan:
     precisions: tuple[Precision, ...]
     output: Output
 
-    def destination(self, model: str) -> Path:
+    def destination(self, model: str, precision: str | None = None) -> Path:
         """Where the bundle of a model of that name goes.
+
+        Args:
+            model: The model's name.
+            precision: What the bundle's name says of its precision; by default the first.
 
         Raises:
             UsageError: Something stands there that is no bundle.
         """
-        out = self.options.out
-        if out.suffix != SUFFIX:
-            asked = self.options.format
-            usual = asked in (None, self.target.formats[0].name)
-            parts = [model, self.target.name, *([] if usual else [asked]), self.precisions[0]]
-            name = (self.options.name or "-".join(parts)).removesuffix(SUFFIX)
-            out = out / f"{name}{SUFFIX}"
-        if out.exists() and not (out / MANIFEST_NAME).is_file():
-            raise UsageError(
-                out,
-                expected="nothing, or an older bundle to replace",
-                found="something that is no bundle",
-                next_step="Move it away, or name another --out.",
-            )
-        return out
+        asked = self.options.format
+        usual = asked in (None, self.target.formats[0].name)
+        parts = [model, self.target.name, *([] if usual else [asked]), precision or self.precisions[0]]
+        return bundle_path(self.options.out, self.options.name, "-".join(parts))
 
 
-def plan_of(options: ExportOptions) -> Plan:
-    """Look up and check what was asked for.
+def plans_of(options: ExportOptions) -> tuple[Plan, ...]:
+    """Look up and check what was asked for: a plan for each precision, which is one unless it is ``auto``.
 
     Raises:
         UnknownNameError, UsageError: A name or a number that does not exist or fit.
     """
     target = target_named(options.target)
-    _check_points("--max-drop", options.max_drop_points)
-    _check_points("--max-class-drop", options.max_class_drop_points)
-    if options.name and options.out.suffix == SUFFIX:
-        raise UsageError(
-            f"--name {options.name}",
-            expected=f"an --out that is a folder, for {options.out} is a name already",
-            found="both",
-            next_step="Leave one of them out.",
-        )
+    _check_numbers(options)
+    _check_names(options, target)
+    output = _output_named(options.output)
+    if options.precision == AUTO:
+        asked = target.precisions_of(options.format)
+    else:
+        asked = target.bundle_precisions(options.precision)[:1]
+    plans = []
+    for precision in asked:
+        candidates = target.candidates(options.format, precision)
+        precisions = target.bundle_precisions(precision)
+        plans.append(Plan(options, target, candidates, candidates[0], precisions, output))
+    return tuple(plans)
+
+
+def _check_names(options: ExportOptions, target: Target) -> None:
+    refuse_two_names(options.out, options.name)
     if options.dla and not target.has_dla:
         raise UsageError(
             "--dla",
@@ -121,11 +139,55 @@ def plan_of(options: ExportOptions) -> Plan:
             found=f"--target {target.name}",
             next_step="Leave --dla out, or export for jetson.",
         )
-    _check_count("--samples", options.samples)
-    _check_count("--calibration-samples", options.calibration_samples)
-    precisions = target.bundle_precisions(options.precision)
-    candidates = target.candidates(options.format, precisions[0])
-    return Plan(options, target, candidates, candidates[0], precisions, _output_named(options.output))
+
+
+def _check_numbers(options: ExportOptions) -> None:
+    _check_points("--max-drop", options.max_drop_points)
+    _check_points("--max-class-drop", options.max_class_drop_points)
+    _check_count("--samples", options.samples, 1)
+    _check_count("--calibration-samples", options.calibration_samples, 1)
+    _check_count("--qat-steps", options.qat_steps, 0)
+    # Not `latency <= 0`: what is not a number must not pass.
+    if options.max_latency_ms is not None and not 0 < options.max_latency_ms < math.inf:
+        raise UsageError(
+            "--max-latency",
+            expected="more than 0 milliseconds",
+            found=str(options.max_latency_ms),
+            next_step="Correct it, or leave it out.",
+        )
+
+
+def bundle_path(out: Path, name: str | None, usual: str) -> Path:
+    """Where a bundle goes: ``out`` itself where it ends in ``.edgeseg``, else in it under a name.
+
+    Raises:
+        UsageError: Something stands there that is no bundle.
+    """
+    if out.suffix != SUFFIX:
+        out = out / f"{(name or usual).removesuffix(SUFFIX)}{SUFFIX}"
+    if out.exists() and not (out / MANIFEST_NAME).is_file():
+        raise UsageError(
+            out,
+            expected="nothing, or an older bundle to replace",
+            found="something that is no bundle",
+            next_step="Move it away, or name another --out.",
+        )
+    return out
+
+
+def refuse_two_names(out: Path, name: str | None) -> None:
+    """Refuse ``--name`` beside an ``--out`` that is a bundle's name already.
+
+    Raises:
+        UsageError: Both were given.
+    """
+    if name and out.suffix == SUFFIX:
+        raise UsageError(
+            f"--name {name}",
+            expected=f"an --out that is a folder, for {out} is a name already",
+            found="both",
+            next_step="Leave one of them out.",
+        )
 
 
 def rejected_path(destination: Path) -> Path:
@@ -163,12 +225,12 @@ def _output_named(name: str) -> Output:
 
 def _check_points(argument: str, points: float) -> None:
     # Not `points < 0`: what is not a number must not pass.
-    if not points >= 0:
+    if not 0 <= points < math.inf:
         raise UsageError(
             argument, expected="0 or more points of IoU", found=str(points), next_step="Correct it."
         )
 
 
-def _check_count(argument: str, count: int) -> None:
-    if count < 1:
-        raise UsageError(argument, expected="1 or more", found=str(count), next_step="Correct it.")
+def _check_count(argument: str, count: int, least: int) -> None:
+    if count < least:
+        raise UsageError(argument, expected=f"{least} or more", found=str(count), next_step="Correct it.")

@@ -33,14 +33,11 @@ class Source:
 
     name: str
     model: keras.Model
+    labels: LabelSet
     dataset: Dataset
     lineage: Lineage
     train_split: str
     measured_on: MeasuredOn
-
-    @property
-    def labels(self) -> LabelSet:
-        return self.dataset.labels
 
 
 def open_source(
@@ -73,12 +70,14 @@ def open_source(
         model, info = _load(checkpoint, foreign)
         advance(1, 1)
     dataset = open_dataset(data or _trained_on(checkpoint, info))
-    _check_classes(checkpoint, model, info, dataset)
+    labels = _labels(checkpoint, info, foreign, dataset)
+    _check_outputs(checkpoint, model, labels)
     recipe = info.recipe if info else {}
     measured = chosen_split(dataset, split, recipe.get("val_split"), "val")
     return Source(
         name=info.model if info else checkpoint.stem,
         model=model,
+        labels=labels,
         dataset=dataset,
         lineage=_lineage(checkpoint, info),
         train_split=chosen_split(dataset, None, recipe.get("train_split"), "train"),
@@ -118,17 +117,28 @@ def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:
     return info.dataset
 
 
-def _check_classes(
-    checkpoint: Path, model: keras.Model, info: CheckpointInfo | None, dataset: Dataset
-) -> None:
-    if info is not None:
-        require_same_classes(info.label_set(), dataset.labels, f"dataset {dataset.spec}")
-    if model.output_shape[-1] != len(dataset.labels):
+def _labels(checkpoint: Path, info: CheckpointInfo | None, foreign: Foreign, dataset: Dataset) -> LabelSet:
+    """The model's classes, which have to be the dataset's; their colours are those of who named them."""
+    if info is not None and foreign.labels is not None:
+        raise UsageError(
+            "--labels",
+            expected=f"none, for {checkpoint} says its own classes",
+            found=foreign.labels.name,
+            next_step="Leave it out.",
+        )
+    named = foreign.labels or (info and info.label_set())
+    if named:
+        require_same_classes(named, dataset.labels, f"dataset {dataset.spec}")
+    return foreign.labels or dataset.labels
+
+
+def _check_outputs(checkpoint: Path, model: keras.Model, labels: LabelSet) -> None:
+    if model.output_shape[-1] != len(labels):
         raise DataError(
-            f"dataset {dataset.spec}",
-            expected=f"{model.output_shape[-1]} classes, as many as {checkpoint} gives",
-            found=str(len(dataset.labels)),
-            next_step="Name the dataset that the model was trained on.",
+            f"classes {labels.name}",
+            expected=f"{model.output_shape[-1]} of them, as many as {checkpoint} gives",
+            found=str(len(labels)),
+            next_step="Name the dataset that the model was trained on, or its classes with --labels FILE.",
         )
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from edgeseg.bundle.manifest import FileFormat, Precision
 from edgeseg.errors import UnknownNameError, UsageError
 
+AUTO = "auto"
+"""In place of a precision: the one that is fastest within the budget."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -93,6 +96,15 @@ class Target:
             next_step="Leave --format out, or choose another --target.",
         )
 
+    def precisions_of(self, name: str | None) -> tuple[Precision, ...]:
+        """The target's precisions that the format of that name has, or that any of its formats has.
+
+        Raises:
+            UsageError: The target cannot be given that format.
+        """
+        named = [self._format(name)] if name else self.formats
+        return tuple(p for p in self.precisions if any(p in known.precisions for known in named))
+
     def bundle_precisions(self, asked: str | None) -> tuple[Precision, ...]:
         """The precisions of a bundle's model files, the preferred one first.
 
@@ -104,7 +116,7 @@ class Target:
                 return (known, *self.with_int8) if known == "int8" else (known,)
         raise UsageError(
             f"--precision {asked}",
-            expected=f"{' or '.join(self.precisions)} for the target {self.name!r}",
+            expected=f"{' or '.join((*self.precisions, AUTO))} for the target {self.name!r}",
             found=repr(asked),
             next_step="Choose one of these, or another --target.",
         )

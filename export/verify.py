@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from edgeseg.bundle import Bundle, ModelFile
-from edgeseg.errors import AccuracyGateError, EdgesegError
+from edgeseg.bundle.manifest import Parity, RecordedAccuracy, Wrapping
+from edgeseg.errors import AccuracyGateError, EdgesegError, UsageError
 from edgeseg.evaluation import Evaluator
+from edgeseg.export import defaults
 from edgeseg.export.converter import quiet
 from edgeseg.export.foreign import Foreign
 from edgeseg.export.measure import compare_with_keras, keras_reference, loaded
@@ -47,7 +49,7 @@ class VerifyOptions:
     """What to verify beyond the bundle itself.
 
     Args:
-        against: The ``.keras`` file to compare with, pixel by pixel.
+        against: The ``.keras`` file to compare with, pixel by pixel; of a wrapped bundle, the bare file.
         data: The dataset to measure on; with ``against`` by default the one the model was trained on.
         max_drop_points: mIoU that may be lost, in points; by default what the export allowed.
         split: The split to measure on; by default the one that the run was validated on with ``against``, and
@@ -71,7 +73,8 @@ def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: 
 
     In order: the signature where one is required, the set of files, their sizes, hashes and the manifest's
     schema; for every model file and every installed runtime the graph contract and the golden self-test; then
-    with ``against`` the agreement with Keras and the mIoU drop, or with ``data`` alone the mIoU.
+    with ``against`` the agreement with Keras and the mIoU drop, or with ``data`` alone the mIoU. Of a wrapped
+    bundle ``against`` is the bare file, and the agreement is that of the golden frames.
 
     Args:
         path: ``NAME.edgeseg/``.
@@ -88,13 +91,25 @@ def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: 
         bundle = Bundle.open(path, options.trusted_keys)
         total = sum(member.size for member in bundle.manifest.members)
         seen(f"{len(bundle.members)} members, {total / 1e6:.1f} MB, {bundle.signature}")
+    wrapping = bundle.manifest.models[0].wrapping
+    if wrapping is not None and options.pixel_scale is not None:
+        raise UsageError(
+            "--pixel-scale",
+            expected=f"none, for the wrapped bundle {path.name} records how {wrapping.file} takes its pixels",
+            found=options.pixel_scale,
+            next_step="Leave it out.",
+        )
     _check_models(bundle, on_check)
-    if options.against is not None:
+    if options.against is not None and wrapping is not None:
+        _check_against_bare(bundle, wrapping, options.against, on_check)
+        if options.data is not None:
+            _check_accuracy(bundle, options.data, options, on_check, stage)
+    elif options.against is not None:
         _check_against_keras(bundle, options.against, options, on_check, stage)
     elif options.data is not None:
         _check_accuracy(bundle, options.data, options, on_check, stage)
     else:
-        on_check(Check("parity and accuracy", path.name, "skipped", "needs --against FILE.keras or --data"))
+        on_check(Check("parity and accuracy", path.name, "skipped", "needs --against FILE or --data"))
     return bundle
 
 
@@ -136,11 +151,7 @@ def _check_against_keras(
     source = open_source(against, options.data, options.split, stage, foreign)
     require_same_classes(bundle.labels, source.labels, f"dataset {source.dataset.spec}")
     same = file_sha256(against) == bundle.manifest.lineage.keras_file_sha256
-    on_check(
-        Check("lineage", str(against), "passed", "the very file that was exported")
-        if same
-        else Check("lineage", str(against), "note", "not the file that was exported: its hash is another")
-    )
+    on_check(_same_file(against, same=same, made="exported"))
     reference = keras_reference(source, _samples(bundle, options), stage)
     with loaded(bundle, self_test=False) as segmenters:
         comparisons = {file: compare_with_keras(reference, s, stage) for file, s in segmenters.items()}
@@ -157,24 +168,49 @@ def _check_against_keras(
     _gate(bundle, faults)
 
 
+def _check_against_bare(bundle: Bundle, wrapping: Wrapping, against: Path, on_check: OnCheck) -> None:
+    from edgeseg.export.wrapping.against import agreement_with_bare, is_bare_file, opened_bare
+
+    raw = opened_bare(against)
+    on_check(_same_file(against, same=is_bare_file(wrapping, raw), made="wrapped"))
+    file = bundle.manifest.models[0].file
+    with _reported("same as bare", file, on_check) as seen:
+        share = agreement_with_bare(bundle, wrapping, raw)
+        text = f"{share:.3%} of the golden frames' pixels as {against.name} run bare"
+        if not share >= wrapping.min_agreement:
+            _gate(bundle, {file: [f"{text}, where {wrapping.min_agreement:.1%} are needed"]})
+        seen(text)
+
+
+def _same_file(against: Path, *, same: bool, made: str) -> Check:
+    if same:
+        return Check("lineage", str(against), "passed", f"the very file that was {made}")
+    return Check("lineage", str(against), "note", f"not the file that was {made}: its hash is another")
+
+
 def _check_accuracy(
     bundle: Bundle, data: str, options: VerifyOptions, on_check: OnCheck, stage: Stage
 ) -> None:
     """mIoU beside what Keras had at export, and judged by it where both are of the very same samples."""
     dataset = open_dataset(data)
     require_same_classes(bundle.labels, dataset.labels, f"dataset {dataset.spec}")
-    exported = bundle.manifest.models[0].parity
-    split = chosen_split(dataset, options.split, exported.split, "val")
+    exported = bundle.manifest.models[0].measured
+    split = chosen_split(dataset, options.split, exported and exported.split, "val")
     items = spread(dataset.items(split), _samples(bundle, options))
     # As many samples, spread over the same split by the same rule, are the same ones.
-    as_exported = len(items) == exported.samples and dataset.fingerprint(split) == exported.fingerprint
+    same = (exported.samples, exported.fingerprint) if exported else None
+    as_exported = same == (len(items), dataset.fingerprint(split))
     faults = {}
     with loaded(bundle, self_test=False) as segmenters:
         for model in bundle.manifest.models:
             with stage(f"Measuring {model.file} on {split}") as advance:
                 miou = _miou(segmenters[model.file], dataset, items, advance)
-            recorded = model.parity.keras_miou
-            seen = f"mIoU {100 * miou:.2f} on {len(items)} samples; Keras had {100 * recorded:.2f} at export"
+            seen = f"mIoU {100 * miou:.2f} on {len(items)} samples"
+            if model.measured is None:
+                on_check(Check("accuracy", model.file, "note", f"{seen}; none was recorded"))
+                continue
+            original, recorded = _recorded(model.measured)
+            seen += f"; {original} had {100 * recorded:.2f} at export"
             if not as_exported:
                 on_check(Check("accuracy", model.file, "note", f"{seen}, on other samples"))
                 continue
@@ -194,19 +230,28 @@ def _miou(segmenter: Segmenter, dataset: Dataset, items: Sequence[Item], advance
 
 
 def _samples(bundle: Bundle, options: VerifyOptions) -> int:
-    return bundle.manifest.models[0].parity.samples if options.samples is None else options.samples
+    recorded = bundle.manifest.models[0].measured
+    return options.samples or (recorded.samples if recorded else defaults.SAMPLES)
+
+
+def _recorded(measured: Parity | RecordedAccuracy) -> tuple[str, float]:
+    """What the bundle's model was measured beside, and the mIoU of that."""
+    if isinstance(measured, Parity):
+        return "Keras", measured.keras_miou
+    return "the bare model", measured.bare_miou
 
 
 def _budget(model: ModelFile, options: VerifyOptions) -> Budget:
     """What was allowed at export; of classes only where nothing else is asked for."""
     asked = options.max_drop_points is not None
-    return Budget(_max_drop(model, options), None if asked else model.parity.max_class_drop_points)
+    of_classes = None if asked or model.parity is None else model.parity.max_class_drop_points
+    return Budget(_max_drop(model, options), of_classes)
 
 
 def _max_drop(model: ModelFile, options: VerifyOptions) -> float:
-    if options.max_drop_points is None:
-        return model.parity.max_drop_points
-    return options.max_drop_points
+    if options.max_drop_points is not None:
+        return options.max_drop_points
+    return defaults.MAX_DROP_POINTS if model.parity is None else model.parity.max_drop_points
 
 
 def _gate(bundle: Bundle, faults: dict[str, list[str]]) -> None:
@@ -214,7 +259,7 @@ def _gate(bundle: Bundle, faults: dict[str, list[str]]) -> None:
     if found:
         raise AccuracyGateError(
             bundle.path,
-            expected="models as good as the Keras model, within the budget",
+            expected="models as good as the original, within the budget",
             found=found,
             next_step="Do not use the bundle on this runtime; export it again and compare its report.json.",
         )

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeseg.atomic import atomic_folder
 from edgeseg.bundle import Bundle, Manifest
 from edgeseg.bundle.manifest import MANIFEST_NAME, Member
 from edgeseg.errors import UsageError
+from edgeseg.export.measure import loaded
 
 
 def write_bundle(
     destination: Path,
     manifest: Manifest,
     members: Mapping[str, bytes],
-    check: Callable[[Bundle], None],
 ) -> Manifest:
     """Write ``NAME.edgeseg/``; a bundle that stood there is replaced at the last moment.
 
@@ -24,13 +24,13 @@ def write_bundle(
         destination: The bundle's folder.
         manifest: The manifest; its ``members`` are filled in here.
         members: File name to bytes, of everything but the manifest.
-        check: Called with the staged bundle as the vehicle would open it; what it raises, stops the export.
 
     Returns:
         The manifest as written, with its digest.
 
     Raises:
         UsageError: The folder cannot be written.
+        BundleError: The staged bundle does not open as on the vehicle, or fails its golden frames.
     """
     listed = tuple(
         Member(file=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -43,8 +43,8 @@ def write_bundle(
                 (staging / name).write_bytes(data)
             (staging / MANIFEST_NAME).write_bytes(whole.to_bytes())
             bundle = Bundle.open(staging)
-            check(bundle)
-            return bundle.manifest
+            with loaded(bundle, self_test=True):
+                return bundle.manifest
     except OSError as error:
         raise UsageError(
             destination,
@@ -52,3 +52,8 @@ def write_bundle(
             found=error.strerror or str(error),
             next_step="Free some space, or name another --out.",
         ) from error
+
+
+def replacing(destination: Path) -> list[str]:
+    """A note for people of the bundle that writing will replace, if any; asked before it is written."""
+    return [f"The older bundle {destination} was replaced."] if destination.exists() else []

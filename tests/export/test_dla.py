@@ -16,7 +16,7 @@ from edgeseg.bundle import Bundle
 from edgeseg.errors import UsageError
 from edgeseg.export.dla import dla_plan
 from edgeseg.export.dla_rules import OPERATORS, RESTRICTIONS
-from edgeseg.export.plan import ExportOptions, plan_of
+from edgeseg.export.plan import ExportOptions, plans_of
 
 HALF = TensorProto.FLOAT16
 
@@ -139,7 +139,7 @@ def test_parts_are_counted() -> None:
 
 def test_only_a_target_with_a_dla_has_a_plan() -> None:
     with pytest.raises(UsageError, match="--dla"):
-        plan_of(ExportOptions(target="arm", dla=True))
+        plans_of(ExportOptions(target="arm", dla=True))
 
 
 @pytest.mark.heavy

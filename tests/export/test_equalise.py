@@ -99,3 +99,18 @@ def test_models_of_the_zoo_compute_what_they_did(name: str, least: int) -> None:
         found = model.predict(frames(size=64), verbose=0)
     assert pairs >= least
     assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+
+
+def test_a_sequential_inside_is_seen_through() -> None:
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    block = keras.Sequential(
+        [layers.Conv2D(8, 3, padding="same"), layers.ReLU(), layers.Conv2D(3, 3, padding="same")]
+    )
+    model = keras.Model(image, block(layers.Rescaling(1 / 255)(image)))
+    for each in (
+        model,
+        keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(4, 3), layers.ReLU(), layers.Conv2D(3, 3)]),
+    ):
+        expected = each.predict(frames(), verbose=0)
+        with equalised(each, frames()):
+            np.testing.assert_allclose(each.predict(frames(), verbose=0), expected, rtol=1e-3, atol=1e-3)

@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+import toys
 from edgeseg.cli import main
+from edgeseg.tables import points
 from edgeseg.training import data
+from edgeseg.training.data.cityscapes import CITYSCAPES19
+from edgeseg.training.data.synthetic import open_synthetic, write_cityscapes
 
 
 @pytest.fixture
@@ -40,6 +46,36 @@ def test_a_bundle_is_scored_on_what_it_was_measured_on(evaluate, exported) -> No
     assert values["label_resolution"]["miou"] == pytest.approx(parity.miou)
     assert len(values["worst_images"]) == 2
     assert json.loads(Path("runs/evaluate/small-x86-fp32-val/summary.json").read_text("utf-8")) == values
+
+
+def test_categories_are_scored_where_the_dataset_has_them(evaluate, tmp_path) -> None:
+    """Also of a bundle that knows none, as those that were written before them: its classes are the same."""
+    drawn, bundle = tmp_path / "drawn", _bundle_of_nineteen_classes(tmp_path / "car.edgeseg")
+    write_cityscapes(open_synthetic("train=1,val=2,size=64x128"), drawn)
+    code, out, err = evaluate(bundle, "--data", f"cityscapes19:{drawn}", "--split", "val", "--json")
+    assert code == 0, err
+    values = json.loads(out)
+    matrix = np.array(values["confusion_matrix"])
+    flat = [CITYSCAPES19.names.index(name) for name in ("road", "sidewalk")]
+    hit = matrix[np.ix_(flat, flat)].sum()
+    assert 0 < hit < matrix.sum()
+    iou = hit / (matrix[flat].sum() + matrix[:, flat].sum() - hit)
+    assert values["categories"]["per_class"]["flat"]["iou"] == pytest.approx(iou)
+    assert len(values["categories"]["per_class"]) == 7
+
+    code, out, err = evaluate(bundle, "--data", f"cityscapes19:{drawn}", "--split", "val")
+    assert code == 0, err
+    assert f"Per category, label resolution: mIoU {points(values['categories']['miou'])}" in out
+    assert "construction" in out
+
+
+def _bundle_of_nineteen_classes(folder: Path) -> Path:
+    """The toy that names the strongest channel, as three of the nineteen."""
+    model = onnx.load_from_string(toys.onnx_model(32, 64))
+    weights = next(one for one in model.graph.initializer if one.name == "weights")
+    weights.CopyFrom(numpy_helper.from_array(np.eye(3, 19, dtype=np.float32), "weights"))
+    labels = CITYSCAPES19.to_dict()
+    return toys.write_bundle(folder, model=model.SerializeToString(), labels=labels)
 
 
 def test_the_next_command_can_be_pasted(evaluate, exported, tmp_path) -> None:

@@ -15,15 +15,17 @@ from edgeseg.export.to_litert import convert_litert
 from edgeseg.export.to_onnx import convert_onnx
 from edgeseg.training.checkpoint import load_checkpoint
 from edgeseg.training.data.dataset import Dataset
-from models_cases import CASES, every_case
+from models_cases import CASES, cases
 
 STEPS = 10
 BATCH = 8
 AGREEMENT = 0.999
+# Their blocks are in the others, or in the tests of the models themselves.
+LARGE = ("unet_mini_source", "attention_unet", "unet", "ensemble")
 
 
 @pytest.mark.heavy
-@every_case
+@cases(large=LARGE)
 def test_it_trains_and_its_checkpoint_and_exports_agree_with_it(
     case: str, dataset: Dataset, frames: np.ndarray, save, tmp_path: Path
 ) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgeseg.errors import UsageError
+from edgeseg.errors import DataError, UsageError
 from edgeseg.export.foreign import Foreign, to_contract
 from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
 from edgeseg.export.progress import silent
 from edgeseg.export.source import open_source
 from edgeseg.export.verify import VerifyOptions, verify_bundle
+from edgeseg.labels import LabelClass, LabelSet
 
 SIZE = (64, 96)
 
@@ -101,6 +102,30 @@ def test_it_exports_and_verifies_as_any_model(
     checks = []
     verify_bundle(result.path, VerifyOptions(path, data_spec, pixel_scale="minus1to1"), checks.append)
     assert "passed" in {check.state for check in checks if check.name == "parity with Keras"}
+
+
+def named(*names: str) -> LabelSet:
+    return LabelSet("theirs", tuple(LabelClass(i, name, (i, i, i)) for i, name in enumerate(names)))
+
+
+def test_its_classes_are_held_against_the_dataset(foreign, data_spec: str, dataset, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.keras"
+    foreign().save(path)
+    names = dataset.labels.names
+
+    def source(labels: LabelSet) -> LabelSet:
+        return open_source(path, data_spec, None, silent, Foreign("minus1to1", SIZE, labels)).labels
+
+    assert source(named(*names)).to_dict() == named(*names).to_dict(), "the bundle has the colours given"
+    with pytest.raises(DataError, match="the model's classes"):
+        source(named(*reversed(names)))
+    with pytest.raises(DataError, match="the model's classes"):
+        source(named(*names, "one more"))
+
+
+def test_a_model_that_says_its_classes_is_not_told_them(checkpoint: Path, dataset) -> None:
+    with pytest.raises(UsageError, match=r"--labels: expected none, for .* says its own classes"):
+        open_source(checkpoint, None, None, silent, Foreign(labels=dataset.labels))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ from keras import layers
 
 import edgeseg
 from edgeseg.errors import AccuracyGateError
+from edgeseg.export import quantisation_aware
+from edgeseg.export.artifacts import Conversion
 from edgeseg.export.equalise import _pairs, _scale_inputs, _scale_outputs
 from edgeseg.export.ladder import Attempt, _doubling
+from edgeseg.export.litert_int8 import LiteRTQuantiser
 from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
 
@@ -64,8 +67,8 @@ def test_what_collapses_is_brought_back_unaided(hard: Path, target: str, kind: s
     )
     result = export_model(hard, None, options, on_attempt=attempts.append)
     assert attempts[0].rung == "plain"
-    assert attempts[0].drop_points > 5, "it does not collapse, so this would prove nothing"
-    assert attempts[-1].equalised
+    assert attempts[0].drop_points > 4, "it does not collapse, so this would prove nothing"
+    assert attempts[-1].weights == "equalised"
     assert attempts[-1].drop_points <= 0.5
     assert not attempts[-1].faults
     report = json.loads((result.path / "report.json").read_text())
@@ -89,16 +92,16 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
         def budget(self):
             return type(super().budget)(-50.0)
 
+    options = Impossible(target="arm", precision="int8", qat_steps=2, out=tmp_path)
     with pytest.raises(AccuracyGateError, match="mIoU fell by"):
-        export_model(
-            hard, None, Impossible(target="arm", precision="int8", out=tmp_path), on_attempt=attempts.append
-        )
+        export_model(hard, None, options, on_attempt=attempts.append)
     names = [attempt.rung for attempt in attempts]
     assert names == [
         "plain",
         "percentile ranges",
         "mse ranges",
         "equalised",
+        "fine-tuned, 2 steps",
         "1 layer in float",
         "2 layers in float",
         "4 layers in float",
@@ -114,6 +117,63 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
     assert told["chosen"] == closest.rung
     floats = set(attempts[-1].settings.float_layers)
     assert floats == {one["layer"] for one in told["sensitivity"][:4]}
+
+
+@pytest.mark.heavy
+def test_fine_tuning_wins_back_what_nothing_cheaper_does_and_no_layer_stays_in_float(
+    hard: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Plain ranges alone, and an equalisation that finds nothing to do: the next rung is fine-tuning."""
+    monkeypatch.setattr(LiteRTQuantiser, "ranges", ("minmax",))
+    # A tenth of what this model was trained at; the usual rate is for networks that were trained at less.
+    monkeypatch.setattr(quantisation_aware, "LEARNING_RATE", 1e-3)
+    monkeypatch.setattr(
+        Conversion, "equalised_weights", lambda conversion, _frames: conversion._model.get_weights()
+    )
+    attempts: list[Attempt] = []
+    options = ExportOptions(
+        target="arm",
+        precision="int8",
+        # What the same steps win back differs by points from CPU to CPU.
+        max_drop_points=4,
+        max_class_drop_points=100,
+        qat_steps=60,
+        out=tmp_path,
+    )
+    result = export_model(hard, None, options, on_attempt=attempts.append)
+    plain, _, tuned = attempts
+    assert plain.drop_points > 4, "plain int8 does not collapse, so this would prove nothing"
+    assert (tuned.rung, tuned.weights) == ("fine-tuned, 60 steps", "fine-tuned")
+    assert tuned.gain_points == pytest.approx(plain.drop_points - tuned.drop_points)
+    assert tuned.gain_points > 2
+    assert not tuned.settings.float_layers
+    (told,) = [
+        attempt["fine_tuning"]
+        for attempt in json.loads((result.path / "report.json").read_text())["quantisation"]["litert"][
+            "attempts"
+        ]
+        if attempt["fine_tuning"]
+    ]
+    assert told["steps"] == 60
+    assert told["loss_after"] < told["loss_before"]
+    assert set(told) >= {"steps", "seconds"}
+    (page,) = tmp_path.glob("*.int8.html")
+    assert "fine-tuned, 60 steps" in page.read_text()
+
+
+@pytest.mark.heavy
+def test_without_steps_the_ladder_goes_from_equalisation_to_float(
+    hard: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(LiteRTQuantiser, "ranges", ("minmax",))
+    monkeypatch.setattr("edgeseg.export.ladder.MOST_IN_FLOAT", 0.0)
+    attempts: list[Attempt] = []
+    options = ExportOptions(
+        target="arm", precision="int8", max_class_drop_points=0.0, qat_steps=0, out=tmp_path
+    )
+    with pytest.raises(AccuracyGateError, match="--qat-steps"):
+        export_model(hard, None, options, on_attempt=attempts.append)
+    assert [attempt.rung for attempt in attempts] == ["plain", "equalised"]
 
 
 def test_the_counts_of_float_layers_double() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edgeseg.errors import UnknownNameError, UsageError
-from edgeseg.export.plan import ExportOptions, plan_of
+from edgeseg.export.plan import ExportOptions, plans_of
 from edgeseg.export.quantise import RECIPES
 from edgeseg.export.targets import TARGETS, target_named
 
@@ -30,7 +30,7 @@ def test_an_int8_jetson_bundle_also_holds_fp16_and_prefers_int8() -> None:
 
 def test_x86_tries_what_has_files_of_the_precision() -> None:
     def names(**changes) -> list[str]:
-        return [kind.name for kind in plan_of(ExportOptions(**changes)).candidates]
+        return [kind.name for kind in plans_of(ExportOptions(**changes))[0].candidates]
 
     assert names() == names(precision="int8") == ["onnx", "litert", "openvino"]
     assert names(precision="bf16") == ["openvino"]
@@ -66,12 +66,12 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
 )
 def test_what_does_not_fit_is_refused_before_anything_begins(changes, message) -> None:
     with pytest.raises(UsageError, match=message):
-        plan_of(ExportOptions(**changes))
+        plans_of(ExportOptions(**changes))
 
 
 def test_a_bundle_is_named_by_model_target_and_precision(tmp_path) -> None:
     def name(**changes) -> str:
-        return plan_of(ExportOptions(out=tmp_path, **changes)).destination("net").name
+        return plans_of(ExportOptions(out=tmp_path, **changes))[0].destination("net").name
 
     assert name() == "net-x86-fp32.edgeseg"
     assert name(format="litert", precision="int8") == "net-x86-litert-int8.edgeseg"
@@ -80,7 +80,7 @@ def test_a_bundle_is_named_by_model_target_and_precision(tmp_path) -> None:
 
 def test_out_may_name_the_bundle_itself(tmp_path) -> None:
     bundle = tmp_path / "car.edgeseg"
-    assert plan_of(ExportOptions(out=bundle)).destination("net") == bundle
+    assert plans_of(ExportOptions(out=bundle))[0].destination("net") == bundle
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path) -> None:
@@ -88,4 +88,4 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path) -> None:
     precious.mkdir()
     (precious / "thesis.txt").write_text("three years of work")
     with pytest.raises(UsageError, match="no bundle"):
-        plan_of(ExportOptions(out=precious)).destination("net")
+        plans_of(ExportOptions(out=precious))[0].destination("net")

@@ -22,7 +22,7 @@ from edgeseg.export.to_onnx import convert_onnx, to_half
 from edgeseg.runtimes.tensorrt.api import Api
 from edgeseg.runtimes.tensorrt.builder import build_engine
 from edgeseg.runtimes.tensorrt.memory import GIB
-from models_cases import CASES, every_case
+from models_cases import CASES, cases
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_export_for_jetson_names_the_node_that_tensorrt_would_refuse(
 
 
 @pytest.mark.heavy
-@every_case
+@cases()
 def test_every_model_is_built(rtx: Api, case: str) -> None:
     model = CASES[case].build(5)
     frames = np.random.default_rng(0).integers(0, 256, (2, *CASES[case].size, 3), np.uint8)
