@@ -9,14 +9,19 @@
     │   └── InstallationError          a folder that edgeseg install did not make, nothing to roll back to
     │       └── InstallationBusyError      another install or rollback is at work there
     ├── TrainingError               1  a run that cannot go on: collapsed, not finite
+    ├── UnhealthyError              1  a loop whose masks cannot be used now, or that does not run any more
     ├── DataError                   3  a dataset, image, mask or label file
     │   ├── LabelError                 ids or colours that the label set does not map
-    │   └── CacheError                 the decoded cache could not be written or read
+    │   ├── CacheError                 the decoded cache could not be written or read
+    │   └── PictureError               a picture that was sent to the service, and is none or is damaged
+    │       ├── PictureKindError           of a kind that the service does not take
+    │       └── PictureSizeError           of more pixels than the service takes
     ├── ConversionError             4  a model could not be converted
     │   └── EngineBuildError           no TensorRT engine could be made of a model file on this device
     ├── AccuracyGateError           5  an artifact differs from its model by more than was allowed
     ├── LatencyGateError            6  an artifact is slower than was allowed
     ├── SourceError                 7  a camera, video or stream
+    │   ├── CorruptFrameError          one frame that does not decode; the next may
     │   └── SinkError                  a video file, folder or window that cannot be written
     ├── BundleError                 8  a bundle that must not be used
     │   ├── BundleMissingError         no bundle there
@@ -142,6 +147,10 @@ class TrainingError(EdgesegError):
     exit_code = 1
 
 
+class UnhealthyError(EdgesegError):
+    exit_code = 1
+
+
 class DataError(EdgesegError):
     exit_code = 3
 
@@ -151,6 +160,18 @@ class LabelError(DataError):
 
 
 class CacheError(DataError):
+    pass
+
+
+class PictureError(DataError):
+    pass
+
+
+class PictureKindError(PictureError):
+    pass
+
+
+class PictureSizeError(PictureError):
     pass
 
 
@@ -172,6 +193,10 @@ class LatencyGateError(EdgesegError):
 
 class SourceError(EdgesegError):
     exit_code = 7
+
+
+class CorruptFrameError(SourceError):
+    """One frame is damaged; its source goes on."""
 
 
 class SinkError(SourceError):

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeseg.errors import DataError
 from edgeseg.labels import LabelSet, Mask
-from edgeseg.metrics import ConfusionMatrix, Scores
+from edgeseg.metrics import ConfusionMatrix, Scores, merge_classes, scores_of
 from edgeseg.resize import Image, resize_image, resize_mask
 
 Predictor = Callable[[Image], Mask]
@@ -53,12 +53,24 @@ class Evaluation:
         scored = [image for image in self.images if not np.isnan(image.miou)]
         return sorted(scored, key=lambda image: image.miou)[:count]
 
+    def category_scores(self, labels: LabelSet) -> Scores | None:
+        """Scores of the categories at label resolution, in the order of ``labels.category_names``.
+
+        ``None`` where the label set has no categories. They come of the same predictions of classes: what is
+        ignored as a class is ignored here too.
+        """
+        if not labels.categories:
+            return None
+        return scores_of(merge_classes(self.label_matrix, labels.category_ids))
+
     def to_dict(self, labels: LabelSet) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values; ``categories`` only where the label set has them."""
+        categories = self.category_scores(labels)
         return {
             "samples": self.samples,
             "label_resolution": self.label_scores.to_dict(labels.names),
             "model_resolution": self.model_scores.to_dict(labels.names),
+            **({"categories": categories.to_dict(labels.category_names)} if categories else {}),
             "confusion_matrix": self.label_matrix.tolist(),
             "worst_images": [{"name": i.name, "miou": i.miou} for i in self.worst()],
         }

@@ -40,9 +40,11 @@ class LabelSet:
         raw_ids: Raw id in the dataset's masks, -32768 to 65535, to class id or ``ignore_index``. Empty: the
             masks hold class ids already. An id that is not listed is an error, never a silent guess.
         raw_colors: RGB colour in the dataset's masks to class id or ``ignore_index``, for colour masks.
+        categories: The category of each class, in the order of the classes, where the dataset scores groups
+            of classes too, as Cityscapes does; empty: it does not.
 
     Raises:
-        LabelError: The classes, the ignore index or the mapping are not as said here.
+        LabelError: The classes, the ignore index, the mapping or the categories are not as said here.
     """
 
     name: str
@@ -50,10 +52,12 @@ class LabelSet:
     ignore_index: int = IGNORE_INDEX
     raw_ids: Mapping[int, int] = field(default_factory=dict)
     raw_colors: Mapping[Color, int] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_classes(self)
         _check_mapping(self)
+        _check_categories(self)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -61,6 +65,16 @@ class LabelSet:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Each category once, in the order of its first class."""
+        return tuple(dict.fromkeys(self.categories))
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Of each class, the place of its category in ``category_names``."""
+        return tuple(map(self.category_names.index, self.categories))
 
     def palette(self) -> Mask:
         """The colour of every possible mask value, ``uint8 [256, 3]`` RGB; what is ignored is black."""
@@ -117,7 +131,7 @@ class LabelSet:
         return encoded
 
     def to_dict(self) -> dict[str, Any]:
-        """The set as plain JSON values; the raw mapping, which only a dataset needs, is left out."""
+        """The set as plain JSON values, without what a dataset alone needs: raw mapping and categories."""
         return {
             "name": self.name,
             "ignore_index": self.ignore_index,
@@ -191,6 +205,16 @@ def _check_mapping(labels: LabelSet) -> None:
             expected="a mapping to its class ids or the ignore index",
             found=f"a mapping to {sorted(targets)}",
             next_step="Add the missing classes or map these to the ignore index.",
+        )
+
+
+def _check_categories(labels: LabelSet) -> None:
+    if len(labels.categories) not in (0, len(labels)):
+        raise LabelError(
+            f"label set {labels.name!r}",
+            expected=f"a category for each of its {len(labels)} classes, or none at all",
+            found=f"{len(labels.categories)} categories",
+            next_step="Name the category of every class, in the order of the classes.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,21 @@ def scores_of(matrix: npt.NDArray[np.int64]) -> Scores:
         frequency_weighted_iou=float(np.nansum(truth * iou) / total) if total else float("nan"),
         absent=tuple(int(i) for i in np.flatnonzero(union == 0)),
     )
+
+
+def merge_classes(matrix: npt.NDArray[np.int64], groups: Sequence[int]) -> npt.NDArray[np.int64]:
+    """A confusion matrix ``[C, C]`` of classes as one of groups of them, ``[G, G]``.
+
+    A pixel that was taken for another class of its own group is right, as in the official category score of
+    Cityscapes.
+
+    Args:
+        matrix: Row = truth, column = prediction.
+        groups: The group of each class, from 0 to G−1; each group has a class.
+    """
+    membership = np.equal.outer(np.arange(max(groups) + 1), np.asarray(groups)).astype(np.int64)
+    merged: npt.NDArray[np.int64] = membership @ matrix @ membership.T
+    return merged
 
 
 def agreement(a: npt.NDArray[np.integer[Any]], b: npt.NDArray[np.integer[Any]]) -> float:

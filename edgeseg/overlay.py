@@ -17,6 +17,10 @@ _RED = (255, 70, 70)
 _PANEL = (18, 18, 22)
 _PANEL_ALPHA = 0.8
 _SMALLEST_HEIGHT = 120
+# Of each value of a pixel, the same pixel on an outline: 45 % of it, and 55 % white.
+_LIGHTER = np.asarray(
+    cv2.addWeighted(np.arange(256, dtype=np.uint8), 0.45, np.full(256, 255, np.uint8), 0.55, 0), np.uint8
+).reshape(256)
 
 
 def draw_overlay(
@@ -46,11 +50,14 @@ def draw_overlay(
             found=str(list(mask.shape)),
             next_step="Bring it there with edgeseg.resize.resize_mask.",
         )
-    colors = np.asarray(cv2.applyColorMap(mask, labels.palette().reshape(256, 1, 3)), np.uint8)
-    picture = np.asarray(cv2.addWeighted(frame, 1 - alpha, colors, alpha, 0), np.uint8)
+    picture = np.empty(frame.shape, np.uint8)
+    # In place: each array that is touched less is a third of a millisecond at 1280×720.
+    cv2.applyColorMap(mask, _color_table(labels.classes), picture)
+    cv2.addWeighted(frame, 1 - alpha, picture, alpha, 0, picture)
     if alpha:
         _draw_outlines(picture, mask)
-        cv2.copyTo(frame, np.asarray(mask >= len(labels), np.uint8), picture)
+        if int(mask.max(initial=0)) >= len(labels):
+            cv2.copyTo(frame, np.asarray(mask >= len(labels), np.uint8), picture)
     if legend:
         _blend(picture, _legend_panel(labels.classes, *picture.shape[:2]), 0, 0)
     return picture
@@ -77,11 +84,22 @@ def draw_caption(picture: Image, text: str, *, warn: bool = False) -> Image:
 
 def _draw_outlines(picture: Image, mask: Mask) -> None:
     """Thin light lines where one class ends: they show small things that the colour alone hides."""
-    edges = np.zeros_like(mask)
-    edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    edges[1:] |= mask[1:] != mask[:-1]
-    lighter = cv2.addWeighted(picture, 0.45, np.full_like(picture, 255), 0.55, 0)
-    cv2.copyTo(lighter, edges, picture)
+    width, ids = mask.shape[1], mask.reshape(-1)
+    # As one long row, which NumPy compares several times faster; what wraps around is no edge.
+    edges = np.zeros(ids.shape, np.bool_)
+    np.not_equal(ids[1:], ids[:-1], out=edges[1:])
+    edges[::width] = False
+    edges[width:] |= ids[width:] != ids[:-width]
+    # They are few: looking each up costs a fifth of lightening the picture and copying from it.
+    places = np.flatnonzero(edges)
+    for channel in range(3):
+        values = picture.reshape(-1)[channel::3]
+        values[places] = _LIGHTER[values[places]]
+
+
+@lru_cache(maxsize=8)
+def _color_table(classes: tuple[LabelClass, ...]) -> Image:
+    return LabelSet("", classes).palette().reshape(256, 1, 3)
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,7 +152,8 @@ class Segmenter:
         bundle: The checked bundle.
         model: The one of its model files that runs.
         labels: What the ids of the masks mean.
-        height, width: The model's input size in pixels.
+        height: The model's input height in pixels.
+        width: Its width.
     """
 
     def __init__(self, bundle: Bundle, model: ModelFile, runtime: Runtime) -> None:
@@ -162,6 +163,7 @@ class Segmenter:
         self.height = bundle.manifest.input.height
         self.width = bundle.manifest.input.width
         self._runtime = runtime
+        self._input = np.zeros((self.height, self.width, 3), np.uint8)
 
     @property
     def runtime_name(self) -> str:
@@ -184,23 +186,34 @@ class Segmenter:
             return None
         return f"{self.runtime_name} runs, not {manifest.runtime.names[0]}: {manifest.build.note}"
 
-    def __call__(self, frame: Image, *, captured_ns: int | None = None) -> Segmentation:
+    def __call__(
+        self,
+        frame: Image,
+        *,
+        captured_ns: int | None = None,
+        out: Mask | None = None,
+        adjust: Callable[[Mask], None] | None = None,
+    ) -> Segmentation:
         """Segment a frame ``uint8 [H, W, 3]`` RGB of any size.
 
         Args:
             frame: The picture. It is kept by reference in the result.
             captured_ns: When it was captured, by :func:`time.monotonic_ns`; by default now.
+            out: Where the mask is written, ``uint8 [H, W]``; by default an array of its own.
+            adjust: Changes the model's mask ``uint8 [h, w]`` in place, before it has the frame's size.
 
         Raises:
             InferenceError: The frame is no such array, or the runtime failed.
         """
         started = time.monotonic_ns()
         _check_frame(frame)
-        resized = np.ascontiguousarray(resize_image(frame, self.height, self.width))
+        resized = np.ascontiguousarray(resize_image(frame, self.height, self.width, out=self._input))
         after_resize = time.monotonic_ns()
         raw = self._runtime.infer(resized)
         after_infer = time.monotonic_ns()
-        mask = resize_mask(raw.mask, *frame.shape[:2])
+        if adjust is not None:
+            adjust(raw.mask)
+        mask = resize_mask(raw.mask, *frame.shape[:2], out=out)
         finished = time.monotonic_ns()
         timings = Timings(
             (after_resize - started) / 1e6,

@@ -27,7 +27,7 @@ from edgeseg.bundle import Bundle
 from edgeseg.bundle.canonical import to_canonical_json
 from edgeseg.bundle.manifest import _digest
 from edgeseg.errors import BundleError
-from edgeseg.runtimes.litert import _refuse_custom_code
+from edgeseg.runtimes.litert import refuse_custom_code
 from edgeseg.runtimes.onnx_source import refuse_external_data
 
 FILES = ("manifest.json", "golden.npz", "model.onnx", "report.json", "signature.json")
@@ -77,7 +77,7 @@ def _outcomes(place: Path, tflite: bytes, onnx: bytes) -> Iterator[str]:
     """Of everything that Python itself parses; what is left for native code is for the trial process."""
     readers = {
         "bundle": lambda: Bundle.open(place).golden(),
-        "tflite": lambda: _refuse_custom_code("model.tflite", tflite),
+        "tflite": lambda: refuse_custom_code("model.tflite", tflite),
         "onnx": lambda: refuse_external_data("model.onnx", onnx),
     }
     for name, read in readers.items():

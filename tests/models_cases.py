@@ -62,8 +62,8 @@ class Case:
 
 def _segformer(size: int) -> Case:
     layers = ("keras_hub.", "edgeseg.training.models.segformer")
-    heavy, large = size > 0, size > 1
-    return Case(f"segformer_b{size}", 32, heavy=heavy, large=large, package="keras_hub", layers=layers)
+    larger = size > 0
+    return Case(f"segformer_b{size}", 32, heavy=larger, large=larger, package="keras_hub", layers=layers)
 
 
 _SCRATCH = {"encoder_weights": "none"}
@@ -83,15 +83,26 @@ CASES: dict[str, Case] = {
     "edge": Case("edge", 32, _SCRATCH),
     "ensemble": Case("ensemble", 4, size=(16, 24), members=("unet_mini", "unet_mini_source")),
     "deeplabv3plus": Case("deeplabv3plus", 32, _DEEPLAB),
-    "deeplabv3plus-resnet50": Case("deeplabv3plus", 32, {**_DEEPLAB, "encoder": "resnet50"}, heavy=True),
+    "deeplabv3plus-resnet50": Case(
+        "deeplabv3plus", 32, {**_DEEPLAB, "encoder": "resnet50"}, heavy=True, large=True
+    ),
     "deeplabv3plus-resnet101": Case(
         "deeplabv3plus", 32, {**_DEEPLAB, "encoder": "resnet101"}, heavy=True, large=True
     ),
-    "deeplabv3plus-xception": Case("deeplabv3plus", 32, {**_DEEPLAB, "encoder": "xception"}, heavy=True),
+    "deeplabv3plus-xception": Case(
+        "deeplabv3plus", 32, {**_DEEPLAB, "encoder": "xception"}, heavy=True, large=True
+    ),
     **{f"segformer_b{size}": _segformer(size) for size in range(6)},
 }
 """Name of a case to it; a model with several kinds of options has several."""
 
-every_case = pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=case.marks) for name, case in CASES.items()]
-)
+
+def cases(large: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """A test of every case; those named are left to ``make large`` there, as larger sizes are everywhere."""
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(name, marks=[*case.marks, *[pytest.mark.large] * (name in large)])
+            for name, case in CASES.items()
+        ],
+    )

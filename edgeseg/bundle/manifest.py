@@ -11,8 +11,6 @@ import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -21,6 +19,10 @@ from pydantic import (
 )
 
 from edgeseg.bundle.canonical import from_canonical_json, to_canonical_json
+from edgeseg.bundle.measured import Parity as Parity
+from edgeseg.bundle.measured import Part
+from edgeseg.bundle.measured import RecordedAccuracy as RecordedAccuracy
+from edgeseg.bundle.measured import Wrapping as Wrapping
 from edgeseg.bundle.members import shown
 from edgeseg.errors import LabelError, ManifestError
 from edgeseg.labels import LabelSet
@@ -38,11 +40,7 @@ _Channel = Annotated[int, Field(ge=0, le=255)]
 Output = Literal["mask", "logits", "mask+confidence"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Input(_Part):
+class Input(Part):
     """The frames a model takes: ``uint8 [1, height, width, 3]`` RGB, resized by :mod:`edgeseg.resize`."""
 
     height: int = Field(ge=8, le=8192)
@@ -54,7 +52,7 @@ class Input(_Part):
     interpolation: Literal["area"] = "area"
 
 
-class OutputSpec(_Part):
+class OutputSpec(Part):
     """What a model gives.
 
     ``mask``: class ids ``uint8 [1, H, W]``. ``mask+confidence``: the same and the top-1 probability × 255,
@@ -66,45 +64,22 @@ class OutputSpec(_Part):
     shape: tuple[int, ...]
 
 
-class LabelClassSpec(_Part):
+class LabelClassSpec(Part):
     id: int
     name: str
     color: tuple[_Channel, _Channel, _Channel]
 
 
-class LabelSpec(_Part):
+class LabelSpec(Part):
     name: str
     ignore_index: int
     classes: tuple[LabelClassSpec, ...]
 
 
-class Parity(_Part):
-    """One artifact beside its Keras model, on real samples, through ``runtime``.
-
-    The samples are ``samples`` of a dataset's ``split``, spread evenly over it; ``fingerprint`` is that of
-    the whole split. The three names are empty where they were not recorded.
-    ``agreement`` is the share of pixels with the same class, at model resolution. The mIoU values (0 to 1)
-    are at label resolution; ``drop_points`` are hundredths of mIoU lost, negative where the artifact is
-    better, ``class_drop_points`` the same per class (``None``: absent).
-    """
-
-    runtime: str
-    samples: int
-    agreement: float
-    keras_miou: float
-    miou: float
-    drop_points: float
-    class_drop_points: dict[str, float | None]
-    max_drop_points: float
-    max_class_drop_points: float | None = None
-    dataset: str = ""
-    split: str = ""
-    fingerprint: str = ""
-
-
-class ModelFile(_Part):
+class ModelFile(Part):
     """One model file of a bundle; the first that a runtime can run is the one that is used.
 
+    It has ``parity`` with the Keras model that it was exported from, or ``wrapping`` where there is none.
     ``weights`` is the member that holds the weights of an OpenVINO model, whose ``file`` holds the graph
     alone; other formats are one file.
     """
@@ -112,9 +87,26 @@ class ModelFile(_Part):
     file: str
     format: FileFormat
     precision: Precision
-    parity: Parity
+    parity: Parity | None = None
     golden_min_agreement: float = Field(ge=0, le=1)
     weights: str | None = None
+    wrapping: Wrapping | None = None
+
+    @property
+    def beside_keras(self) -> Parity:
+        """The parity of a model that was exported.
+
+        Raises:
+            ValueError: It was wrapped, and there is no Keras model.
+        """
+        if self.parity is None:
+            raise ValueError(f"{self.file} was not exported from a Keras model")
+        return self.parity
+
+    @property
+    def measured(self) -> Parity | RecordedAccuracy | None:
+        """The accuracy that was recorded, and what it was measured on."""
+        return self.parity if self.wrapping is None else self.wrapping.accuracy
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -127,29 +119,36 @@ class ModelFile(_Part):
             raise ValueError(f"weights of the {self.format} model {self.file} are {self.weights!r}")
         return self
 
+    @model_validator(mode="after")
+    def _exported_or_wrapped(self) -> ModelFile:
+        if (self.parity is None) == (self.wrapping is None):
+            raise ValueError(f"{self.file} needs either parity with its Keras model or a wrapping")
+        return self
+
     @model_serializer(mode="wrap")
-    def _as_before_without_weights(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A bundle of one file a model stays readable to releases that know of no weights.
+    def _as_before_without_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A bundle that has none of them stays readable to releases that do not know them.
         values: dict[str, Any] = serialise(self)
-        if self.weights is None:
-            del values["weights"]
+        for name in ("parity", "weights", "wrapping"):
+            if values[name] is None:
+                del values[name]
         return values
 
 
-class Member(_Part):
+class Member(Part):
     file: str
     size: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class RuntimeSpec(_Part):
+class RuntimeSpec(Part):
     """Runtimes that may run the bundle, best first, and the versions that its checks were run with."""
 
     names: tuple[str, ...]
     verified_with: dict[str, str]
 
 
-class Lineage(_Part):
+class Lineage(Part):
     """Where a bundle's models come from; ``dataset`` and its fingerprint are what was trained on.
 
     What edgeseg does not know of a Keras file of elsewhere is ``unknown``.
@@ -163,7 +162,7 @@ class Lineage(_Part):
     tools: dict[str, str]
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """What int8 was calibrated on; ``absent_classes`` are those that no image of the split holds."""
 
     dataset: str
@@ -173,14 +172,14 @@ class Calibration(_Part):
     absent_classes: tuple[str, ...] = ()
 
 
-class Build(_Part):
+class Build(Part):
     """Whether something is still to be built on the device: TensorRT engines are tied to GPU and version."""
 
     state: Literal["complete", "engine-not-built"]
     note: str = ""
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """All of ``manifest.json``."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

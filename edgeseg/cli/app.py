@@ -12,24 +12,39 @@ from edgeseg import __version__
 from edgeseg.cli import (
     benchmark,
     benchmark_data,
+    benchmark_independent,
+    benchmark_label,
+    benchmark_loop,
+    benchmark_peers,
+    benchmark_robustness,
+    benchmark_roofline,
+    benchmark_serve,
     benchmark_training,
     build,
+    bundle,
     compare,
+    dashboard,
     data,
     data_preview,
     demo,
     ensemble,
     evaluate,
     export,
+    generate,
+    health,
     import_weights,
     info,
     install,
     keygen,
+    label,
+    label_cost,
     models,
     predict,
     rollback,
     run,
+    serve,
     sign,
+    sweep,
     train,
     verify,
 )
@@ -49,9 +64,12 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.add_typer(compare.app, name="compare")
+app.command()(sweep.sweep)
+app.command()(generate.generate)
 app.command()(evaluate.evaluate)
 app.command()(ensemble.ensemble)
 app.command()(export.export)
+app.command()(bundle.bundle)
 app.command()(verify.verify)
 app.command()(sign.sign)
 app.command()(keygen.keygen)
@@ -60,12 +78,25 @@ app.command()(rollback.rollback)
 app.command()(build.build)
 app.command()(import_weights.import_weights)
 app.command()(benchmark.benchmark)
+app.command("benchmark-independent")(benchmark_independent.benchmark_independent)
+app.command("benchmark-peers")(benchmark_peers.benchmark_peers)
+app.command("benchmark-label")(benchmark_label.benchmark_label)
+app.command("benchmark-loop")(benchmark_loop.benchmark_loop)
+app.command("benchmark-roofline")(benchmark_roofline.benchmark_roofline)
+app.command("benchmark-robustness")(benchmark_robustness.benchmark_robustness)
+app.command("benchmark-serve")(benchmark_serve.benchmark_serve)
 app.command("benchmark-training")(benchmark_training.benchmark_training)
 app.command()(predict.predict)
 app.command()(run.run)
+app.command()(serve.serve)
+app.command()(label.label)
+app.command("label-check")(label.label_check)
+app.command("label-cost")(label_cost.label_cost)
+app.command()(health.health)
 data.app.command("preview")(data_preview.preview)
 data.app.command("benchmark")(benchmark_data.benchmark_data)
 app.add_typer(data.app, name="data")
+app.command()(dashboard.dashboard)
 app.command()(models.models)
 app.command()(info.info)
 app.command()(demo.demo)

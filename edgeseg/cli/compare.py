@@ -12,7 +12,8 @@ import typer
 if TYPE_CHECKING:
     from edgeseg.training.comparison.outcome import Outcome
     from edgeseg.training.comparison.plan import Comparison, PlannedRun, Subject
-    from edgeseg.training.comparison.report import Origin
+    from edgeseg.training.documents import Origin
+    from edgeseg.training.recipe import Recipe
 
 app = typer.Typer(
     name="compare",
@@ -119,27 +120,25 @@ def _plan(
     out: Path | None,
 ) -> Comparison:
     from edgeseg.cli.console import parse_settings, parse_size
+    from edgeseg.cli.recipe_options import recipe_from
     from edgeseg.training.comparison.plan import PLURAL, plan_comparison
-    from edgeseg.training.recipe import make_recipe
-    from edgeseg.training.recipes import recipe_values
 
     parsed = parse_settings(settings or [])
     _refuse_compared(subject, parsed)
     options = {key: value for key, value in given.items() if value is not None}
     if "size" in options:
         options["size"] = parse_size(options["size"])
-    values = {**(recipe_values(recipe) if recipe else {}), **options}
-    _check_data({**values, **parsed})
-    base = make_recipe(values, parsed)
+    base = recipe_from(f"edgeseg compare {PLURAL[subject]}", recipe, options, parsed)
     folder = out or Path("runs", "compare", f"{PLURAL[subject]}-{base.data.partition(':')[0]}")
     return plan_comparison(subject, base, names, _numbers(seeds), folder, _by_name(variants or []))
 
 
 def _compare(comparison: Comparison, mlflow: str | None, json: bool) -> None:
     from edgeseg.cli.console import console, done, print_json
+    from edgeseg.cli.origin import this_origin
     from edgeseg.training.comparison.report import to_dict
 
-    origin = _origin()
+    origin = this_origin()
     try:
         outcomes = _train(comparison, origin, mlflow)
     except KeyboardInterrupt:
@@ -155,15 +154,17 @@ def _compare(comparison: Comparison, mlflow: str | None, json: bool) -> None:
 
 def _train(comparison: Comparison, origin: Origin, mlflow: str | None) -> list[Outcome]:
     from edgeseg.cli.console import console
-    from edgeseg.training.comparison.process import call_in_process
+    from edgeseg.cli.training_half import check_in_training_half
     from edgeseg.training.comparison.report import write_report
     from edgeseg.training.comparison.run import run_comparison
     from edgeseg.training.comparison.tracking import MLflowComparison
+    from edgeseg.training.process import call_in_process
 
     parent = MLflowComparison(mlflow, comparison) if mlflow else None
 
-    def check(runs: Sequence[PlannedRun]) -> None:
-        call_in_process("edgeseg compare", _check_recipes, runs)
+    def check(recipes: Sequence[Recipe]) -> None:
+        each = [[recipe] for recipe in recipes]
+        call_in_process("edgeseg compare", check_in_training_half, "edgeseg compare", each)
 
     def train(run: PlannedRun) -> None:
         number = 1 + comparison.runs.index(run)
@@ -177,14 +178,6 @@ def _train(comparison: Comparison, origin: Origin, mlflow: str | None) -> list[O
 
     with parent or nullcontext():
         return run_comparison(comparison, check, train, report)
-
-
-def _check_recipes(runs: Sequence[PlannedRun]) -> None:
-    from edgeseg.cli.training_half import training_half
-
-    with training_half("edgeseg compare"):
-        from edgeseg.training.comparison.trial import check_recipes
-    check_recipes(runs)
 
 
 def _train_run(run: PlannedRun, mlflow: str | None, parent: str | None) -> None:
@@ -224,15 +217,6 @@ def _best(comparison: Comparison, outcomes: Sequence[Outcome]) -> Outcome:
     return max(scored, key=lambda outcome: outcome.miou or 0.0)
 
 
-def _origin() -> Origin:
-    from edgeseg.benchmarks.host import describe_host
-    from edgeseg.cli.console import command_line
-    from edgeseg.training.comparison.report import Origin
-
-    host = describe_host()
-    return Origin(command_line(), f"{host.cpu}, {host.cores} cores, {host.memory_gib} GiB; {host.system}")
-
-
 def _refuse_compared(subject: Subject, settings: dict[str, str]) -> None:
     from edgeseg.errors import UsageError
     from edgeseg.training.comparison.plan import PLURAL
@@ -244,18 +228,6 @@ def _refuse_compared(subject: Subject, settings: dict[str, str]) -> None:
             expected="fields that all runs share",
             found=", ".join(sorted(given)),
             next_step=f"Use --{PLURAL[subject]} and --seeds for what differs, or --variant NAME:KEY=VALUE.",
-        )
-
-
-def _check_data(values: dict[str, Any]) -> None:
-    from edgeseg.errors import UsageError
-
-    if "data" not in values:
-        raise UsageError(
-            "--data",
-            expected="a dataset",
-            found="none",
-            next_step="For instance: edgeseg compare losses --data synthetic, or --data folder:PATH.",
         )
 
 

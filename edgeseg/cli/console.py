@@ -21,6 +21,8 @@ T = TypeVar("T")
 Advance = Callable[[int, int], None]
 """Called with (finished, total) as work goes on."""
 
+_LONGEST_LINE = 1000
+
 console = Console(stderr=True, highlight=False)
 """For people. It writes to stderr, so that stdout holds nothing but results."""
 
@@ -31,6 +33,8 @@ def progress_bar(description: str) -> Iterator[Advance]:
     with _progress() as progress:
         task = progress.add_task(description, total=None)
         yield lambda finished, total: progress.update(task, completed=finished, total=total)
+        if progress.tasks[0].total is None:  # a step that does not count: all of it is done
+            progress.update(task, completed=1, total=1)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -49,7 +53,12 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     for row in listed:
         table.add_row(*row)
     # Cells are data: a path or an extra in brackets is no markup.
-    Console(highlight=False, markup=False).print(table)
+    printer = Console(highlight=False, markup=False)
+    if not printer.is_terminal:
+        # A file or a pipe has no edge at which words would have to be cut.
+        whole = printer.measure(table, options=printer.options.update(max_width=_LONGEST_LINE)).maximum
+        printer = Console(highlight=False, markup=False, width=max(printer.width, whole))
+    printer.print(table)
 
 
 def print_json(values: Any) -> None:
@@ -77,8 +86,8 @@ def note(text: str | None) -> None:
         console.print(f"Note:    {text}", soft_wrap=True, markup=False)
 
 
-def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
-    """``HxW``, the value of an option, to (height, width).
+def parse_size(text: str, option: str = "--size", form: str = "HxW, for instance 256x512") -> tuple[int, int]:
+    """The value of an option, two numbers of pixels with an x between them, in the order of ``form``.
 
     Raises:
         UsageError: It is something else.
@@ -87,7 +96,7 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     if not match:
         raise UsageError(
             option,
-            expected="HxW, for instance 256x512",
+            expected=form,
             found=repr(text),
             next_step="Correct it.",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,7 @@ app = typer.Typer(
 )
 
 _DATA_HELP = (
-    "camvid:PATH, camvid_road:PATH, cityscapes8|7|19:PATH, folder:PATH, synthetic, "
+    "camvid:PATH, camvid_road:PATH, cityscapes8|7|19:PATH, coco:PATH, folder:PATH, synthetic, "
     "or the path of a data.yaml."
 )
 Data = Annotated[str, typer.Option("--data", help=_DATA_HELP, metavar="DATA", show_default=False)]
@@ -51,7 +52,7 @@ def check(data: Data, as_json: Json = False) -> None:
             + ", ".join(sorted({finding.code for finding in errors})),
             next_step="Correct what is listed, then check again.",
         )
-    console.console.print(f"Next:    edgeseg train --data {data}", soft_wrap=True, markup=False)
+    console.console.print(f"Next:    edgeseg train --data {quote(data)}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -72,7 +73,9 @@ def stats(data: Data, as_json: Json = False) -> None:
     images_with = _class_rows(report, [split.images_with.tolist() for split in report.splits.values()])
     console.print_table("Images with it", ("class", *report.splits), images_with)
     if not report.ok:
-        console.console.print(f"Next:    edgeseg data check --data {data}", soft_wrap=True, markup=False)
+        console.console.print(
+            f"Next:    edgeseg data check --data {quote(data)}", soft_wrap=True, markup=False
+        )
 
 
 @app.command()
@@ -105,7 +108,7 @@ def prepare(
         folders = {name: {"path": str(c.path), "images": len(c)} for name, c in prepared.items()}
         console.print_json({"dataset": dataset.spec, "height": height, "width": width, "splits": folders})
     root = next(iter(prepared.values())).path.parent
-    console.done(root, f"edgeseg train --data {data} --size {height}x{width}")
+    console.done(root, f"edgeseg train --data {quote(data)} --size {height}x{width}")
 
 
 @app.command()

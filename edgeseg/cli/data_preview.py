@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +47,7 @@ def preview(
     listed = preview_rows(dataset, made, count, _VARIANTS)
     rows = list(track(listed, "Reading", min(count, len(dataset.items(made.train_split)))))
     plot_preview(out, dataset.labels, rows, _title(made))
-    done(out, f"edgeseg train --data {data}" + (f" --recipe {recipe}" if recipe else ""))
+    done(out, f"edgeseg train --data {quote(data)}" + (f" --recipe {recipe}" if recipe else ""))
 
 
 def _recipe(data: str, start: str | None, size: str | None, crop: str | None, settings: list[str]) -> Recipe:

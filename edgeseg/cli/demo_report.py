@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeseg.benchmarks.report import Headline, ModelScore, Picture
-    from edgeseg.benchmarks.results import BenchmarkResult, BundleResult
+    from edgeseg.benchmarks.results import BenchmarkResult, ModelResult
     from edgeseg.cli.demo_steps import Demo
     from edgeseg.export.pipeline import ExportResult
     from edgeseg.loop import LoopReport
@@ -71,8 +71,8 @@ def _headlines(
 ) -> tuple[Headline, ...]:
     from edgeseg.benchmarks.report import Headline
 
-    int8 = bundles[0].manifest.models[0].parity
-    fastest = min(benchmark.bundles, key=lambda b: b.latency.total.p50)
+    int8 = bundles[0].manifest.models[0].beside_keras
+    fastest = min(benchmark.models, key=lambda b: b.latency.total.p50)
     paced = loops[-1][1]
     seconds = trained.summary["seconds"]
     return (
@@ -101,10 +101,10 @@ def _scores(
         class_iou={name: scores["iou"] for name, scores in keras["per_class"].items()},
         size_mib=trained.folder.best.stat().st_size / 2**20,
     )
-    return (first, *(_score(e, b) for e, b in zip(bundles, benchmark.bundles, strict=True)))
+    return (first, *(_score(e, b) for e, b in zip(bundles, benchmark.models, strict=True)))
 
 
-def _score(exported: ExportResult, measured: BundleResult) -> ModelScore:
+def _score(exported: ExportResult, measured: ModelResult) -> ModelScore:
     from edgeseg.benchmarks.report import ModelScore
 
     model = exported.manifest.models[0]
@@ -113,10 +113,10 @@ def _score(exported: ExportResult, measured: BundleResult) -> ModelScore:
     return ModelScore(
         name=f"{exported.manifest.name}, {model.precision}",
         runtime=f"{loaded.runtime}, {loaded.threads} threads",
-        miou=model.parity.miou,
+        miou=model.beside_keras.miou,
         class_iou={name: scores["iou"] for name, scores in accuracy.get("per_class", {}).items()},
-        drop_points=model.parity.drop_points,
-        agreement=model.parity.agreement,
+        drop_points=model.beside_keras.drop_points,
+        agreement=model.beside_keras.agreement,
         size_mib=measured.subject.size_mib,
     )
 

@@ -124,10 +124,10 @@ class Demo:
 
     def benchmark(self, bundles: Sequence[ExportResult]) -> BenchmarkResult:
         """Latency, memory, cold start and accuracy of all bundles beside one another."""
+        from edgeseg.benchmarks.contenders import contenders_of
         from edgeseg.benchmarks.latency import Options
-        from edgeseg.benchmarks.measure import benchmark_bundles
+        from edgeseg.benchmarks.measure import benchmark_models
         from edgeseg.benchmarks.output import write_numbers, write_pictures
-        from edgeseg.bundle import Bundle
         from edgeseg.cli.benchmark import labelled_split, timed_frames
         from edgeseg.cli.console import progress_bar
         from edgeseg.training.data import open_dataset
@@ -137,10 +137,10 @@ class Demo:
         command = f"edgeseg benchmark {paths} {settings}"
         self._say("Benchmarking", command)
         dataset = open_dataset(self.data)
-        opened = [Bundle.open(bundle.path) for bundle in bundles]
-        result = benchmark_bundles(
-            opened,
-            timed_frames(opened, dataset, "val", None),
+        contenders = contenders_of([bundle.path for bundle in bundles], [self.threads])
+        result = benchmark_models(
+            contenders,
+            timed_frames(contenders, dataset, "val", None),
             Options(threads=self.threads),
             command=command,
             labelled=labelled_split(dataset, "val", None),
@@ -165,26 +165,19 @@ class Demo:
         )
         every = self._run_loop(bundle, drive, str(self.video), every_frame=True)
         self._say("Running the loop, paced like a camera", f"edgeseg run {bundle} --source {drive}")
-        paced = self._run_loop(bundle, drive, "none", every_frame=False)
+        paced = self._run_loop(bundle, drive, None, every_frame=False)
         return [("every frame", every), ("newest frame wins, 25 fps", paced)]
 
-    def _run_loop(self, bundle: Path, drive: Path, sink: str, *, every_frame: bool) -> LoopReport:
-        from edgeseg.camera import open_source
+    def _run_loop(self, bundle: Path, drive: Path, sink: str | None, *, every_frame: bool) -> LoopReport:
         from edgeseg.cli.console import progress_bar
-        from edgeseg.loop import open_sink, run_loop, stop_on_signals
-        from edgeseg.segmenter import load
+        from edgeseg.loop import LoopPlan, run_loop, stop_on_signals
 
-        with load(bundle, threads=self.threads) as segmenter, progress_bar("Segmenting") as advance:
-            source = open_source(str(drive))
-            with stop_on_signals() as stop:
-                report = run_loop(
-                    segmenter,
-                    source,
-                    open_sink(sink, source.fps),
-                    every_frame=every_frame,
-                    on_status=lambda status: advance(status.position + 1, VIDEO_FRAMES),
-                    stop=stop,
-                )
+        sinks = (sink,) if sink else ()
+        plan = LoopPlan(str(bundle), str(drive), sinks, every_frame=every_frame, threads=self.threads)
+        with progress_bar("Segmenting") as advance, stop_on_signals() as stop:
+            report = run_loop(
+                plan, on_status=lambda status: advance(status.position + 1, VIDEO_FRAMES), stop=stop
+            )
         if report.error:
             raise report.error
         if report.ended == "stopped":

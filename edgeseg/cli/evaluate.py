@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,10 @@ from edgeseg.cli.options import TrustedKeysOption
 if TYPE_CHECKING:
     from edgeseg.evaluation import Evaluation, Predictor
     from edgeseg.labels import LabelSet
+    from edgeseg.metrics import Scores
     from edgeseg.training.data import Dataset
+
+_PER_CLASS = ("IoU", "Dice", "precision", "recall")
 
 
 def evaluate(
@@ -146,7 +150,7 @@ def _open_bundle(folder: Path, trusted_keys: list[Path] | None) -> _Model:
 
     segmenter = load(folder, trusted_keys=trusted_keys)
     name = folder.name.removesuffix(".edgeseg")
-    measured = segmenter.model.parity
+    measured = segmenter.model.measured
     return _Model(
         name,
         segmenter.predict,
@@ -154,8 +158,8 @@ def _open_bundle(folder: Path, trusted_keys: list[Path] | None) -> _Model:
         segmenter.height,
         segmenter.width,
         segmenter.runtime_name,
-        measured.dataset or None,
-        measured.split or None,
+        (measured and measured.dataset) or None,
+        (measured and measured.split) or None,
     )
 
 
@@ -196,7 +200,8 @@ class _Scored:
             "split": self.split,
             "size": [self.model.height, self.model.width],
             "flip": self.model.flip,
-            **self.evaluation.to_dict(self.model.labels),
+            # A model's own label set has the same classes, and knows no categories.
+            **self.evaluation.to_dict(self.dataset.labels),
             "worst_images": [{"name": i.name, "miou": i.miou} for i in self.evaluation.worst(self.worst)],
         }
 
@@ -247,15 +252,16 @@ def _show(scored: _Scored) -> None:
     at_label, at_model = evaluation.label_scores, evaluation.model_scores
     print_table(
         f"Per class, {evaluation.samples} images, label resolution",
-        ["class", "IoU", "Dice", "precision", "recall"],
-        [
-            [
-                name,
-                *(points(s[i]) for s in (at_label.iou, at_label.dice, at_label.precision, at_label.recall)),
-            ]
-            for i, name in enumerate(names)
-        ],
+        ["class", *_PER_CLASS],
+        _per_class(at_label, names),
     )
+    labels = scored.dataset.labels
+    if categories := evaluation.category_scores(labels):
+        print_table(
+            f"Per category, label resolution: mIoU {points(categories.miou)}",
+            ["category", *_PER_CLASS],
+            _per_class(categories, labels.category_names),
+        )
     print_table(
         "All classes",
         ["", "label resolution", "model resolution"],
@@ -272,6 +278,13 @@ def _show(scored: _Scored) -> None:
     if at_label.absent:
         absent = ", ".join(names[i] for i in at_label.absent)
         console.print(f"n/a, in neither truth nor prediction, and left out of the means: {absent}")
+
+
+def _per_class(scores: Scores, names: Sequence[str]) -> list[list[str]]:
+    from edgeseg.tables import points
+
+    columns = (scores.iou, scores.dice, scores.precision, scores.recall)
+    return [[name, *(points(column[i]) for column in columns)] for i, name in enumerate(names)]
 
 
 def _next_command(scored: _Scored) -> str:

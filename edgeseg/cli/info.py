@@ -50,6 +50,7 @@ def _choices() -> dict[str, Any]:
     # Their dicts hold names only, so that they can be listed where Keras is not installed.
     from edgeseg.export.targets import TARGETS
     from edgeseg.training.data import DATASETS
+    from edgeseg.training.generative import GANS
     from edgeseg.training.losses import LOSSES
     from edgeseg.training.models import MODELS
 
@@ -57,6 +58,7 @@ def _choices() -> dict[str, Any]:
         "models": sorted(MODELS),
         "losses": sorted(LOSSES),
         "datasets": sorted(DATASETS),
+        "generators": sorted(GANS),
         "targets": {name: target.hardware for name, target in TARGETS.items()},
     }
 
@@ -137,7 +139,7 @@ def _print(values: dict[str, Any]) -> None:
         "To choose from",
         ("kind", "names"),
         [
-            *((kind, ", ".join(values[kind])) for kind in ("models", "losses", "datasets")),
+            *((kind, ", ".join(values[kind])) for kind in ("models", "losses", "datasets", "generators")),
             *((f"target {name}", hardware) for name, hardware in values["targets"].items()),
         ],
     )

@@ -20,6 +20,8 @@ PrecisionOption = Annotated[
 PixelScaleOption = Annotated[
     str | None,
     typer.Option(
+        "--pixel-scale",
+        "--input-scale",
         help="Only for a model of another package: how its training scaled pixels, "
         "for instance imagenet, minus1to1, 0to1 or none.",
         metavar="NAME",

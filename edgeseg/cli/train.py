@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[str | None, typer.Option(help="Dataset: camvid:PATH, folder:PATH, synthetic, …")] = None,
+    extra_data: Annotated[
+        str | None,
+        typer.Option(help="Another dataset of the same classes: its train split is trained on too."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model; 'edgeseg info' lists them.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; 'edgeseg info' lists them.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times that each image is seen.")] = None,
@@ -52,6 +57,18 @@ def train(
     worker_index: Annotated[
         int | None, typer.Option(help="This machine's place in --workers, from 0.")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Train on this Ray cluster: HOST:PORT or auto; the run folder has to be on storage that "
+            "all its machines share.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes on the cluster.  [default: one for each GPU, else each machine]"),
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard for TensorBoard.")
     ] = False,
@@ -61,10 +78,12 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
 ) -> None:
     """Train a model. All settings are kept as recipe.yaml in the run folder; --set reaches every one."""
-    from edgeseg.cli.console import done, parse_size, print_json
+    from edgeseg.cli.console import done, parse_settings, parse_size, print_json
+    from edgeseg.cli.recipe_options import recipe_from
 
     values: dict[str, Any] = {
         "data": data,
+        "extra_data": extra_data,
         "model": model,
         "loss": loss,
         "epochs": epochs,
@@ -85,40 +104,22 @@ def train(
         _refuse_changes(given, recipe=recipe, set=settings, out=out)
         made, folder = None, resume
     else:
-        made = _recipe(recipe, given, settings or [])
+        made = recipe_from("edgeseg train", recipe, given, parse_settings(settings or []))
         folder = out or Path("runs", "train", f"{made.model}-{made.data.partition(':')[0]}")
-    addresses = [address.strip() for address in workers.split(",")] if workers else []
-    result = _train(made, folder, _trackers(tensorboard, mlflow), (addresses, worker_index))
+    trackers = _trackers(tensorboard, mlflow)
+    result: TrainResult | None
+    if ray or ray_workers:
+        _check_one_way(ray, workers, worker_index)
+        result = _train_on_ray(str(ray), ray_workers, made, folder, trackers)
+    else:
+        addresses = [address.strip() for address in workers.split(",")] if workers else []
+        result = _train(made, folder, trackers, (addresses, worker_index))
     if result is None:
         return
     if json:
         print_json({"run_folder": str(result.folder.path), **result.summary})
-    done(result.folder.path, f"edgeseg export {result.folder.best} --target arm --data {result.recipe.data}")
-
-
-def _recipe(start: str | None, given: dict[str, Any], settings: list[str]) -> Recipe:
-    """The values of the recipe to start from, over them the options, over them ``--set``."""
-    from edgeseg.cli.console import parse_settings
-    from edgeseg.errors import UsageError
-    from edgeseg.training.data.augment import AugmentConfig
-    from edgeseg.training.recipe import make_recipe
-    from edgeseg.training.recipes import recipe_values
-
-    values = {**(recipe_values(start) if start else {}), **given}
-    if values.pop("no_augment", False):
-        values["augment"] = AugmentConfig.none().model_dump()
-    options = {key: values.pop(key) for key in ("encoder_weights", "input_channels") if key in values}
-    if options:
-        values["model_options"] = {**(values.get("model_options") or {}), **options}
-    parsed = parse_settings(settings)
-    if "data" not in {**values, **parsed}:
-        raise UsageError(
-            "--data",
-            expected="a dataset",
-            found="none",
-            next_step="For instance: edgeseg train --data synthetic, or --data folder:PATH.",
-        )
-    return make_recipe(values, parsed)
+    trained_on = quote(result.recipe.data)
+    done(result.folder.path, f"edgeseg export {result.folder.best} --target arm --data {trained_on}")
 
 
 def _train(
@@ -145,6 +146,37 @@ def _train(
             console.print(f"Continue with: edgeseg train --resume {path}", markup=False, soft_wrap=True)
         raise
     return result if cluster.is_chief else None
+
+
+def _train_on_ray(
+    address: str, workers: int | None, recipe: Recipe | None, folder: Path, trackers: list[Observer]
+) -> TrainResult:
+    from edgeseg.cli.console import note
+    from edgeseg.cli.training_half import training_half
+
+    with training_half("edgeseg train"):
+        from edgeseg.training.on_ray import RayRun, train_on_ray
+    note(f"The first worker writes each epoch to metrics.csv in {folder}")
+    return train_on_ray(address, workers, RayRun(recipe, folder.resolve(), trackers))
+
+
+def _check_one_way(ray: str | None, workers: str | None, worker_index: int | None) -> None:
+    from edgeseg.errors import UsageError
+
+    if ray is None:
+        raise UsageError(
+            "--ray-workers",
+            expected="--ray beside it",
+            found="no cluster",
+            next_step="Name it: --ray HOST:PORT",
+        )
+    if workers or worker_index is not None:
+        raise UsageError(
+            "--ray",
+            expected="no --workers and no --worker-index beside it",
+            found="both",
+            next_step="Leave them out: Ray starts the workers and tells them of each other.",
+        )
 
 
 def _trackers(tensorboard: bool, mlflow: str | None) -> list[Observer]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from edgeseg.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from edgeseg.training.recipe import Recipe
 
 # What TensorFlow says on every start, before its own log level is heeded.
 _NOISE = (
@@ -40,6 +44,18 @@ def training_half(what: str) -> Iterator[None]:
         if error.name is None or error.name.startswith("edgeseg"):
             raise
         raise MissingExtraError.of(what, error.name, "train") from error
+
+
+def check_in_training_half(what: str, groups: Sequence[Sequence[Recipe]]) -> None:
+    """Find what does not fit of recipes before they are trained; for a process of its own.
+
+    Raises:
+        MissingExtraError: As :func:`training_half`.
+        UsageError, DataError: As :func:`edgeseg.training.recipe_check.check_one_of_each`.
+    """
+    with training_half(what):
+        from edgeseg.training.recipe_check import check_one_of_each
+    check_one_of_each(groups)
 
 
 def _find_devices() -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle, NAME.edgeseg.")],
     against: Annotated[
-        Path | None, typer.Option(help="The .keras file to compare with, pixel by pixel.")
+        Path | None,
+        typer.Option(
+            help="The .keras file to compare with, pixel by pixel; of a wrapped bundle, the bare file."
+        ),
     ] = None,
     data: Annotated[
         str | None,

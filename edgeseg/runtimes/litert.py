@@ -34,7 +34,7 @@ class LiteRT:
         except ImportError as error:
             raise MissingExtraError.of("runtime 'litert'", self.package, "litert") from error
         source, data = str(bundle.path / model.file), bundle.model_bytes(model)
-        _refuse_custom_code(source, data)
+        refuse_custom_code(source, data)
         try:
             interpreter = Interpreter(model_content=data, num_threads=threads)
             interpreter.allocate_tensors()
@@ -72,7 +72,7 @@ class LiteRTModel(LoadedModel):
         self._interpreter = None
 
 
-def _refuse_custom_code(source: str, data: bytes) -> None:
+def refuse_custom_code(source: str, data: bytes) -> None:
     """Custom operations need code, and external buffers data, from outside the file: its own tables tell."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -99,7 +99,7 @@ def _refuse_custom_code(source: str, data: bytes) -> None:
             found=f"{groups} external buffer group(s)"
             if custom is None
             else f"the custom operation {custom[:_LONGEST_NAME].decode(errors='replace')!r}",
-            next_step="Do not run it; export the model again with edgeseg export.",
+            next_step="Do not run it; make the model's file again so that it needs nothing from outside.",
         )
 
 

@@ -27,5 +27,5 @@ def refuse_external_data(source: str, data: bytes) -> None:
             source,
             expected="a model that holds all of its data",
             found="tensors whose data is in another file",
-            next_step="Do not run it; export the model again with edgeseg export.",
+            next_step="Do not run it; make the model's file again so that it needs nothing from outside.",
         )

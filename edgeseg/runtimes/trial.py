@@ -24,6 +24,7 @@ import numpy as np
 
 from edgeseg import errors
 from edgeseg.bundle import Bundle, ModelFile
+from edgeseg.descent import die_with_parent
 from edgeseg.errors import BundleError, EdgesegError, TrialCrashedError, TrialError, TrialLimitError
 from edgeseg.runtimes.base import RuntimeFactory
 
@@ -99,6 +100,7 @@ def try_model(
 
 def main() -> None:
     """The trial process: the job from stdin, the answer as JSON to stdout."""
+    die_with_parent(os.getppid(), signal.SIGKILL)
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what the runtime prints
     # Written by the process that started this one, to a file that has no name.
