@@ -13,9 +13,9 @@
     ├── DataError                   3  a dataset, image, mask or label file
     │   ├── LabelError                 ids or colours that the label set does not map
     │   ├── CacheError                 the decoded cache could not be written or read
-    │   └── PictureError               a picture that was sent to the service, and is none or is damaged
-    │       ├── PictureKindError           of a kind that the service does not take
-    │       └── PictureSizeError           of more pixels than the service takes
+    │   └── PictureError               a picture from elsewhere, sent or uploaded, that is none or is damaged
+    │       ├── PictureKindError           of a kind that is not taken
+    │       └── PictureSizeError           of more pixels than are taken
     ├── ConversionError             4  a model could not be converted
     │   └── EngineBuildError           no TensorRT engine could be made of a model file on this device
     ├── AccuracyGateError           5  an artifact differs from its model by more than was allowed

@@ -132,6 +132,27 @@ def read_info(path: Path) -> CheckpointInfo | None:
         raise _damaged(path, str(error)) from error
 
 
+def own_info(path: Path, *, otherwise: str) -> CheckpointInfo:
+    """The info of a checkpoint that has to say what its classes are.
+
+    Args:
+        path: A ``.keras`` file.
+        otherwise: What to do, for the message, where edgeseg did not write it.
+
+    Raises:
+        UsageError, DataError: As :func:`load_checkpoint`, and where edgeseg did not write it.
+    """
+    info = read_info(path)
+    if info is None:
+        raise DataError(
+            path,
+            expected="a checkpoint that edgeseg train wrote, which says what its classes are",
+            found="a .keras file of another origin",
+            next_step=otherwise,
+        )
+    return info
+
+
 def _in_float32(model: keras.Model) -> keras.Model:
     config = model.get_config()
     plain = _with_float32_policies(config)

@@ -106,7 +106,7 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
     for checkpoint in (folder.last, folder.best):
         clear_leftovers(checkpoint)
     info = _resumable_info(folder, recipe)
-    rows = _finished_rows(folder, info)
+    rows = folder.read_finished(info.epoch)
     data = _decoded(recipe, open_dataset(recipe.data), observer)
     _check_same_data(folder, info, data)
     # What "auto" was when the run began holds, whatever this machine would choose.
@@ -272,20 +272,6 @@ def _resumable_info(folder: RunFolder, recipe: Recipe) -> CheckpointInfo:
             next_step="Restore recipe.yaml as it was, or start a new run with: edgeseg train --recipe FILE",
         )
     return info
-
-
-def _finished_rows(folder: RunFolder, info: CheckpointInfo) -> list[EpochRow]:
-    """The table's rows of the epochs that last.keras counts; a row after them is of one that was cut off."""
-    rows = [row for row in folder.read_rows() if row.epoch <= info.epoch]
-    epochs = [row.epoch for row in rows]
-    if epochs != list(range(1, info.epoch + 1)):
-        raise DataError(
-            folder.metrics,
-            expected=f"a row for each of the {info.epoch} epochs that {folder.last.name} counts, in order",
-            found=f"rows of the epochs {epochs}" if epochs else "none",
-            next_step="Restore the file, or start a new run.",
-        )
-    return rows
 
 
 def _check_same_teacher(recipe: Recipe, info: CheckpointInfo) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgeseg.atomic import write_text
-from edgeseg.errors import DataError, OutputError, UsageError
+from edgeseg.errors import OutputError, UsageError
+from edgeseg.training.epoch_table import read_finished, read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -108,26 +106,19 @@ class RunFolder:
         Raises:
             DataError: The file is damaged.
         """
-        if not self.metrics.is_file():
-            return []
-        try:
-            with self.metrics.open(encoding="utf-8", newline="") as file:
-                return [_row(values) for values in csv.DictReader(file)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                self.metrics,
-                expected=f"a table with the columns {', '.join(f.name for f in fields(EpochRow))}",
-                found=f"something else ({error})",
-                next_step="Restore the file, or start a new run.",
-            ) from error
+        return read_table(self.metrics, EpochRow)
+
+    def read_finished(self, epochs: int) -> list[EpochRow]:
+        """The rows of the epochs that ``last.keras`` counts.
+
+        Raises:
+            DataError: The file is damaged, or lacks one.
+        """
+        return read_finished(self.metrics, EpochRow, epochs, self.last)
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
         """Write ``metrics.csv`` whole, atomically."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [f.name for f in fields(EpochRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-        write_text(self.metrics, text.getvalue())
+        write_table(self.metrics, rows, EpochRow)
 
 
 def best_row(rows: Sequence[EpochRow]) -> EpochRow:
@@ -185,9 +176,3 @@ def _made(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _row(values: dict[str, str]) -> EpochRow:
-    return EpochRow(
-        **{f.name: (int if f.name == "epoch" else float)(values[f.name]) for f in fields(EpochRow)}
-    )

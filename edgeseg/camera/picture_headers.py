@@ -40,55 +40,55 @@ class Kind:
     check: Callable[[bytes], None] = lambda _data: None
 
 
-def check_whole(data: bytes) -> None:
+def check_whole(data: bytes, subject: str = "picture") -> None:
     """What a decoder would trust, and should not: lengths that lead beyond the end, scans without number.
 
     Raises:
         PictureError: There is some of it, or the file was cut off, or it is an animation.
     """
-    kind = _kind(data)
+    kind = _kind(data, subject)
     try:
         kind.check(data)
     except (struct.error, ValueError) as error:
         found = str(error) if isinstance(error, ValueError) else f"one that ends after {len(data)} bytes"
-        raise damaged(kind.name, found) from error
+        raise damaged(kind.name, found, subject) from error
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
+def picture_size(data: bytes, subject: str = "picture") -> tuple[int, int]:
     """(width, height) in pixels, as the header says: before a turn that EXIF may ask for.
 
     Raises:
         PictureKindError: It is no PNG, JPEG, WebP or BMP.
         PictureError: Its header is damaged or cut off, or it is an animation.
     """
-    kind = _kind(data)
+    kind = _kind(data, subject)
     try:
         width, height = kind.size(data)
     except (struct.error, IndexError, ValueError) as error:
         found = str(error) if isinstance(error, ValueError) else f"one that ends after {len(data)} bytes"
-        raise damaged(kind.name, found) from error
+        raise damaged(kind.name, found, subject) from error
     if width < 1 or height < 1:
-        raise damaged(kind.name, f"{width}x{height} pixels")
+        raise damaged(kind.name, f"{width}x{height} pixels", subject)
     return width, height
 
 
-def _kind(data: bytes) -> Kind:
+def _kind(data: bytes, subject: str) -> Kind:
     kind = next((kind for kind in KINDS if kind.matches(data)), None)
     if kind is None:
         raise PictureKindError(
-            "picture",
+            subject,
             expected=f"the bytes of a {', '.join(k.name for k in KINDS[:-1])} or {KINDS[-1].name} file",
-            found=f"{len(data)} bytes that begin with {data[:8].hex(' ')}" if data else "an empty body",
-            next_step="Send the file itself, as the body or as one file of a form.",
+            found=f"{len(data)} bytes that begin with {data[:8].hex(' ')}" if data else "no bytes",
+            next_step="Send a picture's file itself.",
         )
     return kind
 
 
-def damaged(name: str, found: str) -> PictureError:
+def damaged(kind: str, found: str, subject: str = "picture") -> PictureError:
     """The error about a picture that is not whole."""
     return PictureError(
-        "picture",
-        expected=f"a whole {name} picture",
+        subject,
+        expected=f"a whole {kind} picture",
         found=found,
         next_step="Send the file again, or another.",
     )

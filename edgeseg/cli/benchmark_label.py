@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from edgeseg.cli.label import LabellerOption, ShardSizeOption, SourceArgument, StrideOption
 from edgeseg.cli.options import PrecisionOption, RuntimeOption
 
 
 def benchmark_label(
-    source: Annotated[Path, typer.Argument(help="A folder of images and videos, or one of them.")],
-    bundle: Annotated[Path, typer.Option(help="The bundle that labels, NAME.edgeseg.")],
+    source: SourceArgument,
+    bundle: LabellerOption,
     ray: Annotated[
         str, typer.Option(help="Ray cluster: HOST:PORT, auto, or local.", metavar="ADDRESS")
     ] = "local",
@@ -21,8 +22,8 @@ def benchmark_label(
     ] = "1,2",
     threads: Annotated[int, typer.Option(min=1, help="Threads of each model.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often each way labels everything.")] = 3,
-    shard_size: Annotated[int, typer.Option(min=1, help="Frames in a shard.")] = 1000,
-    stride: Annotated[int, typer.Option(min=1, help="Of a video, label each so-many-th frame.")] = 1,
+    shard_size: ShardSizeOption = 1000,
+    stride: StrideOption = 1,
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
     out: Annotated[

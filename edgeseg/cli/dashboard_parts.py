@@ -40,18 +40,12 @@ def open_keras(path: Path) -> FunctionModel:
         MissingExtraError: Keras or TensorFlow is not installed.
     """
     with training_half("looking at a .keras file"):
-        from edgeseg.training.checkpoint import load_checkpoint
+        from edgeseg.training.checkpoint import load_checkpoint, own_info
         from edgeseg.training.predictor import confident_predictor
     import numpy as np
 
-    model, info = load_checkpoint(path)
-    if info is None:
-        raise DataError(
-            path,
-            expected="a checkpoint that edgeseg train wrote, which says what its classes are",
-            found="a .keras file of another origin",
-            next_step="Export it with 'edgeseg export', and look at the bundle.",
-        )
+    info = own_info(path, otherwise="Export it with 'edgeseg export', and look at the bundle.")
+    model, _ = load_checkpoint(path)
     infer = confident_predictor(model)
     # The first call traces the model: it is no latency to show.
     infer(np.zeros((info.height, info.width, 3), np.uint8))

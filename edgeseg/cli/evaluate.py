@@ -118,19 +118,12 @@ def _open(file: Path, flip: bool, trusted_keys: list[Path] | None) -> _Model:
 
 def _open_keras(file: Path, flip: bool) -> _Model:
     from edgeseg.cli.training_half import training_half
-    from edgeseg.errors import DataError
 
     with training_half("evaluating a .keras file"):
-        from edgeseg.training.checkpoint import load_checkpoint
+        from edgeseg.training.checkpoint import load_checkpoint, own_info
         from edgeseg.training.predictor import keras_predictor
-    model, info = load_checkpoint(file)
-    if info is None:
-        raise DataError(
-            file,
-            expected="a checkpoint that edgeseg train wrote, which says what its classes are",
-            found="a .keras file of another origin",
-            next_step="Train it with edgeseg, or export it and evaluate the bundle.",
-        )
+    info = own_info(file, otherwise="Train it with edgeseg, or export it and evaluate the bundle.")
+    model, _ = load_checkpoint(file)
     name = file.parent.parent.name if file.parent.name == "weights" else file.stem
     return _Model(
         name,

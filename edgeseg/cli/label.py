@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 
+SourceArgument = Annotated[
+    Path, typer.Argument(help="A folder of images and videos, with all below it, or one of them.")
+]
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the shards.", metavar="DEST")]
+LabellerOption = Annotated[Path, typer.Option("--bundle", help="The bundle that labels, NAME.edgeseg.")]
+ShardSizeOption = Annotated[int, typer.Option("--shard-size", min=1, help="Frames in a shard.")]
+StrideOption = Annotated[
+    int, typer.Option("--stride", min=1, help="Of a video, label each so-many-th frame.")
+]
 
 
 def label(
-    source: Annotated[
-        Path, typer.Argument(help="A folder of images and videos, with all below it, or one of them.")
-    ],
+    source: SourceArgument,
     folder: FolderArgument,
-    bundle: Annotated[Path, typer.Option(help="The bundle that labels, NAME.edgeseg.")],
+    bundle: LabellerOption,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -39,8 +45,8 @@ def label(
         int | None,
         typer.Option(min=1, help="Threads of each model.  [default: 1 with --ray, else as in predict]"),
     ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Frames in a shard.")] = 1000,
-    stride: Annotated[int, typer.Option(min=1, help="Of a video, label each so-many-th frame.")] = 1,
+    shard_size: ShardSizeOption = 1000,
+    stride: StrideOption = 1,
     keep_frames: Annotated[
         bool, typer.Option("--keep-frames", help="Keep each frame beside its mask, as JPEG.")
     ] = False,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.camera import ImageFolder, decode_image, read_image
-from edgeseg.dashboard.parts import LabelledData
 from edgeseg.camera.picture_headers import check_whole, picture_size
+from edgeseg.dashboard.parts import LabelledData
 from edgeseg.errors import PictureSizeError
 from edgeseg.labels import LabelSet, Mask
 from edgeseg.resize import Image
@@ -89,7 +89,7 @@ def read_upload(name: str, data: bytes) -> Picture:
         PictureError: It is no PNG, JPEG, WebP or BMP, is damaged, or has more than ``MAX_PIXELS``.
         SourceError: It cannot be decoded.
     """
-    width, height = picture_size(data)
+    width, height = picture_size(data, name)
     if width * height > MAX_PIXELS:
         raise PictureSizeError(
             name,
@@ -97,5 +97,5 @@ def read_upload(name: str, data: bytes) -> Picture:
             found=f"{width}x{height}",
             next_step="Make it smaller first.",
         )
-    check_whole(data)
+    check_whole(data, name)
     return Picture(name, decode_image(data, name))

@@ -16,6 +16,7 @@ from edgeseg.dashboard.model import BundleModel, FunctionModel, Model, Predictio
 from edgeseg.dashboard.parts import Parts, Settings
 from edgeseg.dashboard.service import ServiceModel, is_url, open_services
 from edgeseg.errors import EdgesegError
+from edgeseg.loopback import TOKEN_VARIABLE
 
 _MOST_MODELS = 12
 _KEPT_PREDICTIONS = 256

@@ -19,6 +19,7 @@ from edgeseg.camera import without_password
 from edgeseg.dashboard.model import Prediction
 from edgeseg.errors import EdgesegError, InferenceError, LabelError, UsageError
 from edgeseg.labels import LabelSet, Mask
+from edgeseg.loopback import TOKEN_VARIABLE
 from edgeseg.resize import Image
 
 """The environment variable with what a service wants to hear, as the service itself reads it."""
@@ -189,11 +190,14 @@ def _refused(url: str, error: urllib.error.HTTPError) -> EdgesegError:
     # Not JSON: not its own words, then, but those of something before it.
     with suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["error"])
+    advice = (
+        f"Give its token in {TOKEN_VARIABLE}." if error.code == 401 else "Do what it says, or ask another."
+    )
     return InferenceError(
         without_password(url),
         expected="an answer of the service",
         found=f"{error.code} {error.reason}: {' '.join(text.split())[:300].rstrip('.')}",
-        next_step=f"Give its token in {TOKEN_VARIABLE}." if error.code == 401 else "Do what it says, or ask another.",
+        next_step=advice,
     )
 
 

@@ -11,12 +11,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from edgeseg import __version__
+from edgeseg.camera.picture_headers import KINDS
 from edgeseg.prometheus import CONTENT_TYPE, exposition
 from edgeseg.serve.answers import FORMS, Output, Prediction, choose_form
 from edgeseg.serve.bodies import Share, read_body, unless_gone
 from edgeseg.serve.front import MODEL, Front, Refused, add_refusals
 from edgeseg.serve.models import Model
-from edgeseg.camera.picture_headers import KINDS
 from edgeseg.serve.refusals import Refusal
 from edgeseg.serve.sending import HeldResponse
 from edgeseg.serve.service import Service

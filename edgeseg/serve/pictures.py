@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from edgeseg.camera.base import to_rgb
+from edgeseg.camera.picture_headers import check_whole, damaged, picture_size
 from edgeseg.errors import PictureSizeError
 from edgeseg.resize import Image
-from edgeseg.camera.picture_headers import check_whole, damaged, picture_size
 
 # As a model's input. Resizing and drawing take memory by the longer side too: strips took twice what squares
 # of as many pixels did.

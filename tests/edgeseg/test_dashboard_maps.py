@@ -146,9 +146,9 @@ def test_uploads_are_measured_before_they_are_decoded() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     with pytest.raises(DataError, match=r"bomb\.png: expected an image of at most 40 million pixels"):
         read_upload("bomb.png", png(side, side))
-    with pytest.raises(DataError, match="found several times as many"):
+    with pytest.raises(DataError, match=r"bomb\.png: .* found 20000x20000"):
         read_upload("bomb.png", png(20_000, 20_000))
-    with pytest.raises(DataError, match=r"a\.png: .* found 15 bytes of no known kind"):
+    with pytest.raises(DataError, match=r"a\.png: .* found 15 bytes that begin with"):
         read_upload("a.png", b"no image at all")
     with pytest.raises((DataError, SourceError), match=r"a\.png"):
         read_upload("a.png", png(64, 64)[:50])

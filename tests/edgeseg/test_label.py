@@ -100,9 +100,7 @@ def test_two_commands_do_not_work_on_one_job(fleet: Path, run: Label, tmp_path: 
         run(fleet)
     assert old.exists(), "nothing of the other's was touched"
     assert run(fleet).labelled == 0
-    assert (young.exists(), old.exists()) == (True, False), (
-        "the younger one may be written to"
-    )
+    assert (young.exists(), old.exists()) == (True, False), "the younger one may be written to"
 
 
 def test_equal_jobs_write_equal_bytes(fleet: Path, run: Label, tmp_path: Path) -> None:

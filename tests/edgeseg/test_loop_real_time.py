@@ -15,6 +15,7 @@ from edgeseg.errors import EdgesegError, SinkError
 from edgeseg.loop import Budgets, LoopPlan, LoopReport, LoopStatus, run_loop
 from loop_faults import LOAD
 from loop_parts import SINKS, SOURCE, Told
+from process_figures import children
 from toys import write_bundle, write_video
 
 PERIOD_MS = 40.0

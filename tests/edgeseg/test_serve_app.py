@@ -19,6 +19,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from edgeseg.errors import BundleMissingError, InferenceError, MissingExtraError, UsageError
+from edgeseg.loopback import TOKEN_VARIABLE
 from edgeseg.segmenter import Segmenter, load
 from edgeseg.serve.app import make_app
 from edgeseg.serve.connections import GuardedProtocol

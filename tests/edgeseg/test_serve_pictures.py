@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.errors import PictureError, PictureKindError, PictureSizeError
 from edgeseg.camera.picture_headers import picture_size
+from edgeseg.errors import PictureError, PictureKindError, PictureSizeError
 from edgeseg.serve.pictures import read_picture
 
 FRAME = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgeseg.atomic import fsync, write_text, writing
+from edgeseg.atomic import fsync, writing
 from edgeseg.errors import DataError, UsageError
+from edgeseg.training.epoch_table import read_finished, write_table
 from edgeseg.training.generative.game import Game
 from edgeseg.training.generative.settings import Settings, check_continues
 
@@ -117,31 +116,8 @@ class GenerateFolder:
         Raises:
             DataError: The table is damaged, or lacks one.
         """
-        rows: list[GameRow] = []
-        try:
-            if self.losses.is_file():
-                with self.losses.open(encoding="utf-8", newline="") as file:
-                    rows = [_row(values) for values in csv.DictReader(file)][:epochs]
-            found = f"the epochs {[row.epoch for row in rows]}"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            found = str(error)
-        if [row.epoch for row in rows] != list(range(1, epochs + 1)):
-            raise DataError(
-                self.losses,
-                expected=f"a row for each of the {epochs} epochs that {self.weights.name} counts",
-                found=found,
-                next_step="Restore the file, or delete the folder and begin anew.",
-            )
-        return rows
+        return read_finished(self.losses, GameRow, epochs, self.weights)
 
     def write_rows(self, rows: Sequence[GameRow]) -> None:
         """Write ``losses.csv`` whole, atomically."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [f.name for f in fields(GameRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-        write_text(self.losses, text.getvalue())
-
-
-def _row(values: dict[str, str]) -> GameRow:
-    return GameRow(**{f.name: (int if f.name == "epoch" else float)(values[f.name]) for f in fields(GameRow)})
+        write_table(self.losses, rows, GameRow)

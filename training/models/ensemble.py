@@ -11,8 +11,8 @@ import keras
 from keras import layers, ops
 
 from edgeseg import __version__
-from edgeseg.errors import DataError, UsageError
-from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, read_info
+from edgeseg.errors import UsageError
+from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, own_info
 from edgeseg.training.models.blocks import check_option
 
 # What float32 keeps beside 1: a class that no member believes in is as unlikely as that, and not -inf.
@@ -77,7 +77,7 @@ def open_ensemble(paths: Sequence[Path]) -> tuple[keras.Model, CheckpointInfo]:
         DataError: A file is damaged, or edgeseg did not write it.
     """
     _check_several(len(paths))
-    infos = [_info(path) for path in paths]
+    infos = [own_info(path, otherwise="Leave it out, or train it with edgeseg.") for path in paths]
     for path, info in zip(paths, infos, strict=True):
         _check_labels(path, info, paths[0], infos[0])
     first = infos[0]
@@ -122,18 +122,6 @@ def _check(subject: str, model: keras.Model, shape: tuple[int, ...], num_classes
 def _probabilities(name: str, model: keras.Model, image: Any) -> Any:
     member = keras.Model(model.inputs, model.outputs[0], name=name)
     return layers.Softmax(dtype="float32", name=f"{name}_probabilities")(member(image))
-
-
-def _info(path: Path) -> CheckpointInfo:
-    info = read_info(path)
-    if info is None:
-        raise DataError(
-            path,
-            expected="a checkpoint that edgeseg train wrote, which says what its classes are",
-            found="a .keras file of another origin",
-            next_step="Leave it out, or train it with edgeseg.",
-        )
-    return info
 
 
 def _check_labels(path: Path, info: CheckpointInfo, first_path: Path, first: CheckpointInfo) -> None:
