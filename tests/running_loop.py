@@ -20,8 +20,8 @@ from scripted import Order, Script
 from toys import write_bundle
 
 PERIOD_S = 1 / 30
-STALL_S, HANG_S, FROZEN_S = 0.3, 0.8, 0.5
-ALLOWANCE_S = 1.0
+STALL_S, HANG_S, FROZEN_S = 0.5, 0.8, 0.5
+ALLOWANCE_S = 2.0
 """What a machine that does other work may take beyond what the loop promises."""
 START_S = 20.0
 """A process that is started anew has to load a model or open a camera, which nothing promises a time for."""
@@ -127,6 +127,12 @@ class RunningLoop:
         before = [e["state"] for e in changes if e["monotonic_ns"] < begin_ns][-1:]
         return before + [e["state"] for e in changes if e["monotonic_ns"] >= begin_ns]
 
+    def alarms_between(self, begin_ns: int, end_ns: int) -> list[Event]:
+        """What it said beside OK, but for frames that a busy machine made its camera lose."""
+        told = [e for e in self.events if e["event"] in ("state", "reason")]
+        between = [e for e in told if begin_ns <= e["monotonic_ns"] < end_ns]
+        return [e for e in between if e["state"] != "OK" and not _lost(e)]
+
     def settle(self, seconds: float = 60.0) -> None:
         """Until it has been OK for a moment."""
         deadline = time.monotonic() + seconds
@@ -170,6 +176,10 @@ class RunningLoop:
 
     def _hear(self, event: Event) -> None:
         self.events.append({**event, "heard_ns": time.monotonic_ns()})
+
+
+def _lost(event: Event) -> bool:
+    return event["state"] == "DEGRADED" and str(event["reason"]).startswith("camera:")
 
 
 def check_failed(

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -62,11 +63,11 @@ def test_signals_end_it_cleanly(
     out = tmp_path / "out.mp4"
     video = make_video(frames=1000)
     command = [sys.executable, "-m", "edgeseg", "run", bundle, "--source", video, "--sink", out, "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: any(p.stat().st_size for p in tmp_path.glob(".out.*.part.mp4")))
-    time.sleep(0.5)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=20)
+    with _started(command) as process:
+        _wait_for(lambda: any(p.stat().st_size for p in tmp_path.glob(".out.*.part.mp4")))
+        time.sleep(0.5)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     values = json.loads(stdout)
     assert values["ended"] == "stopped"
@@ -82,14 +83,14 @@ def test_a_camera_with_several_sinks_and_its_health(bundle: Path, tmp_path: Path
     sinks = ("--sink", tmp_path / "out.mp4", "--sink", tmp_path / "log.jsonl", "--sink", "none")
     given = (bundle, "--source", source, *sinks, "--health", tmp_path / "health.json", "--health-port", 0)
     command = [sys.executable, "-m", "edgeseg", "run", *map(str, given), "--smooth", "2", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: _state(tmp_path / "health.json") == "OK")
-    health, fresh = read_health(tmp_path / "health.json")
-    assert fresh
-    assert (health["epoch"], health["runtime"]) == (1, "onnx")
-    assert set(health["processes"]) == {"capture", "inference", "sinks"}
-    process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=20)
+    with _started(command) as process:
+        _wait_for(lambda: _state(tmp_path / "health.json") == "OK")
+        health, fresh = read_health(tmp_path / "health.json")
+        assert fresh
+        assert (health["epoch"], health["runtime"]) == (1, "onnx")
+        assert set(health["processes"]) == {"capture", "inference", "sinks"}
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     values = json.loads(stdout)
     assert (values["mode"], values["ended"], values["epochs"]) == ("live", "stopped", 1)
@@ -97,12 +98,22 @@ def test_a_camera_with_several_sinks_and_its_health(bundle: Path, tmp_path: Path
     assert read_health(tmp_path / "health.json")[0]["state"] == "STOPPING"
 
 
+@contextmanager
+def _started(command: list[Any]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the test, however that ends."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def _state(path: Path) -> str:
     return str(read_health(path)[0]["state"]) if path.exists() else ""
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

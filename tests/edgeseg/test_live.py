@@ -106,6 +106,7 @@ def test_a_picture_is_waited_for_and_drawn_only_when_somebody_looks(
         get(sink, "/frame.jpg")
     assert drawn == [5]
     assert get(sink, "/frame.jpg?after=5") == (204, b"")
+    monkeypatch.setattr("edgeseg.loop.sinks.live_server._PICTURE_WAIT_SECONDS", 20)
     threading.Timer(0.05, sink.write, (published(6),)).start()
     assert get(sink, "/frame.jpg?after=5")[0] == 200
     assert drawn == [5, 6]

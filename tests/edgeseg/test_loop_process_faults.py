@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
 STOP_S = 2.0
 """So long may the end of a run take that was told to stop."""
-ALLOWANCE_S = 1.5
+ALLOWANCE_S = 4.0
 """What starting and ending Python takes on a machine that does other work."""
 
 
@@ -110,7 +110,8 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind(start: Callable[..., 
     assert leftovers(tmp_path) == []
     time.sleep(STALE_SECONDS)
     values, fresh = read_health(run.health_file)
-    assert (values["state"], fresh) == ("OK", False)
+    assert values["state"] in ("OK", "DEGRADED")
+    assert not fresh
     lines = len((tmp_path / "out.jsonl").read_text().splitlines())
 
     again = start(*sinks)

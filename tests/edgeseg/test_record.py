@@ -68,13 +68,13 @@ def test_a_run_of_late_masks_is_an_event_and_one_is_none(tmp_path: Path) -> None
 
 
 def test_only_the_seconds_asked_for_are_kept(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, seconds=0.3)
+    recorder = Recorder(tmp_path, seconds=1.5)
     recorder.write(published(1))
-    time.sleep(0.4)
+    time.sleep(1.7)
     recorder.write(published(2))
     recorder.trigger("asked")
     recorder.write(published(3))
-    time.sleep(0.4)
+    time.sleep(1.7)
     recorder.write(published(4))
     recorder.finish(4)
     recorder.close()

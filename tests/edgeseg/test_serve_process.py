@@ -21,7 +21,7 @@ from service_process import ServiceProcess, eventually, serving
 
 pytestmark = pytest.mark.heavy
 PREDICT = "/v1/models/toy/predict"
-SECONDS = 2.0
+SECONDS = 6.0
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def test_a_mask_comes_with_its_stamp(kind: str, tmp_path: Path) -> None:
     assert values["labels"] == ["road", "car", "tree"]
     found = np.frombuffer(pixels, np.uint8).reshape(values["shape"])
     np.testing.assert_array_equal(found, mask.segmentation.mask)
+    socket.setsockopt(pytest.importorskip("zmq").RCVTIMEO, 20_000)
     sink.event({"event": "state", "state": "FAILED", "reason": "no camera"})
     while (parts := socket.recv_multipart())[0] != b"event":
         pass
@@ -80,6 +81,7 @@ def test_a_slow_subscriber_loses_masks_and_gets_whole_ones() -> None:
         sink.write(mask)
         slowest = max(slowest, time.perf_counter() - started)
     assert slowest < 1
+    socket.setsockopt(zmq.RCVTIMEO, 2000)
     received = 0
     try:
         while True:

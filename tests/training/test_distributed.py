@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,15 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(bands: str, tmp_path: Path) -> Start:
+def start(bands: str, tmp_path: Path) -> Iterator[Start]:
     """``start(mode, index, port, epochs)`` runs the script; it writes ``MODE-INDEX.npz``."""
 
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    runs: list[subprocess.Popen[str]] = []
 
     def run(mode: str, index: int = 0, port: int = 0, epochs: int = 2) -> object:
         out = tmp_path / f"{mode}-{index}.npz"
-        return subprocess.Popen(
+        begun = subprocess.Popen(
             [sys.executable, SCRIPT, mode, str(index), str(port), bands, out, LOSS, str(epochs)],
             # Beside the script lies a folder that is called as the package.
             env={
@@ -52,8 +53,13 @@ def start(bands: str, tmp_path: Path) -> Start:
             stderr=subprocess.PIPE,
             text=True,
         )
+        runs.append(begun)
+        return begun
 
-    return run
+    yield run
+    for begun in runs:
+        begun.kill()
+        begun.wait()
 
 
 @pytest.mark.heavy
@@ -62,7 +68,7 @@ def test_two_devices_and_two_processes_equal_one(start: Start, tmp_path: Path) -
     port = _free_ports()
     runs = [start("one"), start("mirrored"), *(start("workers", index, port) for index in (0, 1))]
     for run in runs:
-        _, errors = run.communicate()
+        _, errors = run.communicate(timeout=400)
         assert run.returncode == 0, errors
     alone = np.load(tmp_path / "one-0.npz")
     for name in ("mirrored-0", "workers-0", "workers-1"):
