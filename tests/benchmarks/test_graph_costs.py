@@ -156,7 +156,7 @@ def test_every_format_of_a_keras_model_counts_as_keras_does() -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["unet_mini", "edge"])
+@pytest.mark.parametrize("name", ["unet_mini", pytest.param("edge", marks=pytest.mark.large)])
 def test_the_projects_models_count_as_keras_does(name: str) -> None:
     pytest.importorskip("keras")
     from edgeseg.training.models import build_model, inference_model

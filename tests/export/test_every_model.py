@@ -20,8 +20,11 @@ from models_cases import CASES, cases
 STEPS = 10
 BATCH = 8
 AGREEMENT = 0.999
-# Their blocks are in the others, or in the tests of the models themselves.
-LARGE = ("unet_mini_source", "attention_unet", "unet", "ensemble")
+# Their blocks are in the others, or in the tests of the models themselves, which run every time.
+LARGE = (
+    *("unet_mini_source", "attention_unet", "unet", "ensemble", "two_stage_unet"),
+    *("deeplabv3plus", "segformer_b0"),
+)
 
 
 @pytest.mark.heavy

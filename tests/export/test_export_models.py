@@ -51,7 +51,7 @@ def street_checkpoint(shared_data, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.heavy
+@pytest.mark.large
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("target", "kind", "precision"),

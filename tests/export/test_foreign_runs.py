@@ -157,7 +157,7 @@ def package() -> Any:
     return pytest.importorskip("segmentation_models", reason="segmentation-models is not installed")
 
 
-@pytest.mark.heavy
+@pytest.mark.large
 def test_a_segmentation_models_unet(edgeseg, package, scenes: Dataset, frames: Path, tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     theirs = package.Unet(

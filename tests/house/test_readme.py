@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -13,8 +14,9 @@ from edgeseg.cli.app import app
 
 def test_commands_in_the_docs_exist(project_root: Path) -> None:
     found = [*commands(project_root), *mentions(project_root)]
+    tool = typer.main.get_command(app)
     for command in found:
-        _check(command)
+        _check(command, tool)
     assert len(found) >= 100
 
 
@@ -34,9 +36,8 @@ def test_make_targets_in_the_readme_exist(project_root: Path) -> None:
         assert target in targets
 
 
-def _check(line: Command) -> None:
+def _check(line: Command, command: Any) -> None:
     words = line.words
-    command = typer.main.get_command(app)
     while hasattr(command, "commands"):
         if not words or words[0].startswith("-"):
             return

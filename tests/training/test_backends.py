@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests/backend_run.py"
 
 pytestmark = [
-    pytest.mark.heavy,
+    pytest.mark.large,
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
 ]
 

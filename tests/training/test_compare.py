@@ -260,7 +260,7 @@ def test_a_run_that_diverges_is_a_row(base: Recipe, tmp_path: Path) -> None:
     assert not again.of, "and it is not tried again"
 
 
-@pytest.mark.heavy
+@pytest.mark.large
 def test_runs_that_are_all_compiled_with_one_loss_are_found(
     base: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
