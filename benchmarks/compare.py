@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeseg.benchmarks.host import Host
 from edgeseg.benchmarks.results import BenchmarkResult, ModelResult
-from edgeseg.benchmarks.schema import BenchmarkDocument, ModelDocument, parse_document
+from edgeseg.benchmarks.schema import BenchmarkDocument, HostDocument, ModelDocument, parse_document
 from edgeseg.errors import DataError, LatencyGateError, UsageError
 from edgeseg.tables import points
 
@@ -68,7 +69,7 @@ def read_old(path: Path) -> BenchmarkDocument:
 def require_comparable(
     old: BenchmarkDocument,
     names: Sequence[str],
-    cpu: str,
+    host: Host,
     options: dict[str, Any],
     frames: dict[str, Any],
 ) -> None:
@@ -76,7 +77,7 @@ def require_comparable(
 
     Args:
         old: The older run.
-        names, cpu, options, frames: Of the run that is about to start; the names are those of its models.
+        names, host, options, frames: Of the run that is about to start; the names are those of its models.
 
     Raises:
         UsageError: It was another machine, another number of threads, frames of another size, or none of
@@ -91,7 +92,7 @@ def require_comparable(
             next_step="Name the benchmark.json of an older run of these models.",
         )
     for what, then, now in (
-        ("machine", old.host.cpu, cpu),
+        ("machine", _machine(old.host), _machine(host)),
         ("threads", old.options.get("threads"), options.get("threads")),
         ("frame size", old.frames.get("size"), frames.get("size")),
     ):
@@ -134,6 +135,10 @@ def check_changes(found: Sequence[Change], tolerance: float) -> None:
             found="; ".join(slower),
             next_step="Look at the marks of both runs first: on a noisy machine measure again.",
         )
+
+
+def _machine(host: Host | HostDocument) -> str:
+    return f"{host.cpu}, {host.cores} cores, {host.machine}"
 
 
 def _slower(old: ModelDocument, new: ModelResult, tolerance: float) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 
 from edgeseg.benchmarks.conditions import Watch
@@ -21,6 +22,7 @@ from edgeseg.benchmarks.sensors.registry import Sensors, open_sensors
 from edgeseg.benchmarks.sensors.report import sensor_report
 from edgeseg.benchmarks.sensors.sampler import Recording, Sampler
 from edgeseg.benchmarks.sustained import SustainedOptions, run_sustained
+from edgeseg.benchmarks.sustained_results import Sustained
 from edgeseg.errors import DataError, InferenceError, LatencyGateError
 from edgeseg.evaluation import Sample, evaluate
 from edgeseg.labels import LabelSet, Mask, require_same_classes
@@ -108,12 +110,9 @@ def benchmark_models(
         timed = _with_sensors(keep.result(), entrants, sampler.recording(), sensors)
         on_partial(timed)
         if sustained:
-            timed = _with_sustained(timed, entrants, sustained, sensors, progress)
+            timed = _with_sustained(timed, entrants, sustained, sensors, progress, on_partial)
             on_partial(timed)
-        ended = {run.name for run in timed.sustained.runs if run.failure} if timed.sustained else set()
-        scores = _scores(entrants, labelled, progress, ended) if labelled else [None] * len(entrants)
-    models = [replace(m, accuracy=a) for m, a in zip(timed.models, scores, strict=True)]
-    return replace(timed, models=tuple(models), state="complete")
+        return _with_scores(timed, entrants, labelled, progress) if labelled else timed.completed()
 
 
 def check_latency(result: BenchmarkResult, max_latency_ms: float) -> None:
@@ -143,8 +142,9 @@ def check_complete(result: BenchmarkResult) -> None:
         InferenceError: The process of one ended before.
     """
     failed = [f"{m.subject.name}: {m.latency.failure}" for m in result.models if m.latency.failure]
-    loads = result.sustained.runs if result.sustained else ()
-    failed += [f"{run.name}, sustained: {run.failure}" for run in loads if run.failure]
+    ended = result.sustained.failures if result.sustained else {}
+    failed += [f"{name}, sustained: {why}" for name, why in ended.items()]
+    failed += [f"{name}, scored: {why}" for name, why in result.unscored.items()]
     if failed:
         raise InferenceError(
             "benchmark",
@@ -203,14 +203,19 @@ def _with_sustained(
     options: SustainedOptions,
     sensors: Sensors,
     progress: ProgressBar,
+    on_partial: OnPartial,
 ) -> BenchmarkResult:
     workers = {one.contender.name: one.worker for one in entrants if not one.failure}
     if not workers:
         return result
+
+    def with_load(sustained: Sustained) -> BenchmarkResult:
+        return replace(result, sustained=sustained, marks=(*result.marks, *sustained.marks))
+
     with progress("Sustained load") as advance:
-        sustained = run_sustained(workers, options, sensors, advance)
-    marks = [f"{run.name}, sustained: {text}" for run in sustained.runs for text in run.marks]
-    return replace(result, sustained=sustained, marks=(*result.marks, *marks))
+        return with_load(
+            run_sustained(workers, options, sensors, advance, lambda so_far: on_partial(with_load(so_far)))
+        )
 
 
 def _with_versions(run: BenchmarkResult, entrants: Sequence[Entrant]) -> BenchmarkResult:
@@ -219,23 +224,28 @@ def _with_versions(run: BenchmarkResult, entrants: Sequence[Entrant]) -> Benchma
     return replace(run, host=replace(run.host, versions=versions))
 
 
-def _scores(
-    entrants: Sequence[Entrant], labelled: LabelledSplit, progress: ProgressBar, ended: Collection[str]
-) -> list[Accuracy | None]:
-    """Of each entrant; where one model runs with several numbers of threads, it is scored once.
-
-    ``ended`` are the names of those whose process has died under load: nothing can be asked of them.
-    """
+def _with_scores(
+    result: BenchmarkResult, entrants: Sequence[Entrant], labelled: LabelledSplit, progress: ProgressBar
+) -> BenchmarkResult:
+    """Of each entrant that still runs; where one runs with several numbers of threads, it is scored once."""
     known: dict[tuple[Path, str, Choice], Accuracy] = {}
-    scores: list[Accuracy | None] = []
-    for entrant in entrants:
+    # Of a process that has died under load nothing can be asked.
+    ended = result.sustained.failures if result.sustained else {}
+    models: list[ModelResult] = []
+    unscored: dict[str, str] = {}
+    for model, entrant in zip(result.models, entrants, strict=True):
         contender = entrant.contender
         # One file in two precisions is two models.
         key = (contender.path, contender.loader, contender.choice)
         if entrant.failure is None and contender.name not in ended and key not in known:
-            known[key] = _score(entrant, labelled, progress)
-        scores.append(known.get(key))
-    return scores
+            try:
+                known[key] = _score(entrant, labelled, progress)
+            except InferenceError as error:
+                unscored[contender.name] = error.found
+        models.append(replace(model, accuracy=known.get(key)))
+    marks = [f"{name}: not scored: {why}" for name, why in unscored.items()]
+    scored = replace(result, models=tuple(models), marks=(*result.marks, *marks), unscored=unscored)
+    return scored.completed()
 
 
 def _score(entrant: Entrant, labelled: LabelledSplit, progress: ProgressBar) -> Accuracy:
@@ -264,8 +274,14 @@ def _check_labels(contender: Contender, labelled: LabelledSplit | None) -> None:
 
 
 def _check_classes(entrant: Entrant, labelled: LabelledSplit | None) -> None:
-    """Before anything is timed: a model file says no more than how many its classes are."""
+    """Before anything is timed: a model file says no more than how many its classes are.
+
+    One that gives class ids does not say even that, so it is given one image: ids that the data does not know
+    are refused there.
+    """
     classes = entrant.opened.classes
+    if labelled and classes is None and not entrant.contender.bundle:
+        _score(entrant, replace(labelled, count=1, samples=lambda: islice(labelled.samples(), 1)), _no_bar)
     if labelled and classes is not None and classes != len(labelled.labels):
         raise DataError(
             labelled.dataset,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from edgeseg.benchmarks.conditions import Conditions
@@ -76,7 +76,8 @@ class BenchmarkResult:
     """A run. ``frames`` and ``options`` are plain values, as they go into the JSON.
 
     ``state`` is ``partial`` as long as it goes on, and for ever where it was killed. ``marks`` say what makes
-    its numbers less than they seem.
+    its numbers less than they seem. ``unscored`` are the models that ended while they were scored, to what
+    ended them; a mark tells of each.
     """
 
     created: str
@@ -89,6 +90,11 @@ class BenchmarkResult:
     conditions: Conditions | None = None
     marks: tuple[str, ...] = ()
     sustained: Sustained | None = None
+    unscored: dict[str, str] = field(default_factory=dict)
+
+    def completed(self) -> BenchmarkResult:
+        """It, as one that went to its end."""
+        return replace(self, state="complete")
 
     @property
     def not_measured(self) -> dict[str, str]:

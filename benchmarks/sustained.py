@@ -18,7 +18,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgeseg.benchmarks.protocol import STAGES, Round
-from edgeseg.benchmarks.sensors import Quantity, Sampler, Sensors, Window, open_sensors, sensor_report
+from edgeseg.benchmarks.sensors import (
+    Quantity,
+    Recording,
+    Sampler,
+    Sensors,
+    Window,
+    open_sensors,
+    sensor_report,
+)
 from edgeseg.benchmarks.sustained_results import Chunk, Rest, Sustained, SustainedRun, curve_of
 from edgeseg.errors import EdgesegError, UsageError
 
@@ -83,20 +91,24 @@ def run_sustained(
     options: SustainedOptions,
     sensors: Sensors | None = None,
     on_progress: Progress | None = None,
+    on_partial: Callable[[Sustained], None] = lambda _so_far: None,
 ) -> Sustained:
-    """Load the machine with one bundle after another.
+    """Load the machine with one bundle after another; what ends one of them ends none of the others.
 
     Args:
         workers: Name of a bundle to its process. They wait where it is not their turn.
         sensors: Default: all that this machine has.
         on_progress: Called with (seconds of load done, seconds in all).
+        on_partial: Called with what there is after each bundle's minutes.
 
     Raises:
-        InferenceError: A runtime failed on a frame, or a worker process died, before anything was measured.
+        InferenceError: A runtime failed on a frame, or a worker process died, before anything was measured of
+            any of them.
     """
     found = sensors or open_sensors()
     report = on_progress or (lambda _done, _total: None)
     loads: list[_Load] = []
+    ended: dict[str, str] = {}
     seconds = options.minutes * 60
     whole = round(seconds * len(workers))
     with Sampler(found, options.period_s) as sampler:
@@ -105,22 +117,38 @@ def run_sustained(
             rest = _rest(sampler, cool, options) if number else Rest(0.0, "first")
             idle = _idle(options)
             done = round(number * seconds)
-            chunks, failure = _load(worker, options, partial(_advance, report, done, whole))
+            try:
+                chunks, failure = _load(worker, options, partial(_advance, report, done, whole))
+            except EdgesegError as error:
+                if not loads and number == len(workers) - 1:
+                    raise
+                ended[name] = error.found
+                continue
             loads.append(_Load(name, rest, idle, chunks, failure))
-    recording = sampler.recording()
+            on_partial(_results(loads, ended, sampler.recording(), found, options))
+    return _results(loads, ended, sampler.recording(), found, options)
+
+
+def _results(
+    loads: Sequence[_Load],
+    ended: Mapping[str, str],
+    recording: Recording,
+    sensors: Sensors,
+    options: SustainedOptions,
+) -> Sustained:
     runs = tuple(
         SustainedRun(
             name=load.name,
             rest=load.rest,
             chunks=load.chunks,
             curve=curve_of(load.chunks, recording),
-            sensed=sensor_report(recording, [load.window], load.frames, found, load.idle),
+            sensed=sensor_report(recording, [load.window], load.frames, sensors, load.idle),
             failure=load.failure,
         )
         for load in loads
     )
     values = {**asdict(options), "rest_seconds": options.longest_rest_s}
-    return Sustained(values, runs, recording.cpu_share)
+    return Sustained(values, runs, recording.cpu_share, dict(ended))
 
 
 @dataclass(frozen=True)

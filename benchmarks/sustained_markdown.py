@@ -37,7 +37,7 @@ def sustained_markdown(sustained: Sustained) -> str:
         "the cores, each with the weight of its work. Power is that of the rails named below, with all else "
         f"that the machine did.{several} The sensors took {100 * sustained.sampling:.2f} % of a core.",
         markdown_table(HEADER, sustained_rows(sustained)),
-        "\n".join(f"- {line}" for run in sustained.runs for line in _notes(run)),
+        "\n".join(f"- {line}" for line in _all_notes(sustained)),
     ]
     return "\n\n".join(filter(None, paragraphs))
 
@@ -64,6 +64,11 @@ def _row(run: SustainedRun) -> list[str]:
         f"{above:.4f}" if above is not None else NOT_MEASURED,
         {None: NOT_MEASURED, True: "**yes**", False: "no"}[throttled],
     ]
+
+
+def _all_notes(sustained: Sustained) -> list[str]:
+    early = [f"{name}: nothing was measured: {why}" for name, why in sustained.ended.items()]
+    return [*(line for run in sustained.runs for line in _notes(run)), *early]
 
 
 def _notes(run: SustainedRun) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -131,11 +131,30 @@ class SustainedRun:
 
 @dataclass(frozen=True)
 class Sustained:
-    """All bundles, in the order in which they ran; ``sampling`` is the sensors' cost in cores."""
+    """All bundles, in the order in which they ran.
+
+    Args:
+        options: Of the load.
+        runs: Those of which something was measured.
+        sampling: The sensors' cost in cores.
+        ended: Name of each of the others to what ended it.
+    """
 
     options: dict[str, Any]
     runs: tuple[SustainedRun, ...]
     sampling: float
+    ended: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Name of each that did not run for its minutes to what ended it."""
+        return {**{run.name: run.failure for run in self.runs if run.failure}, **self.ended}
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Of all runs, with their names."""
+        early = [f"{name}, sustained: nothing was measured: {why}" for name, why in self.ended.items()]
+        return (*(f"{run.name}, sustained: {text}" for run in self.runs for text in run.marks), *early)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -144,6 +163,7 @@ class Sustained:
             "order": "one after another, with a rest between",
             "sampling_cpu_share": round(self.sampling, 5),
             "runs": [run.to_dict() for run in self.runs],
+            "ended": self.ended,
         }
 
 

@@ -247,10 +247,14 @@ def _comparable(
 ) -> BenchmarkDocument:
     from edgeseg.benchmarks.compare import read_old, require_comparable
     from edgeseg.benchmarks.host import describe_host
+    from edgeseg.cli.console import note
 
     old = read_old(path)
     names = [contender.name for contender in contenders]
-    require_comparable(old, names, describe_host().cpu, options.to_dict(), frames.to_dict())
+    require_comparable(old, names, describe_host(), options.to_dict(), frames.to_dict())
+    gone = [model.name for model in old.models if model.name not in names]
+    if gone:
+        note(f"Of {path} not in this run, and not compared: {', '.join(gone)}")
     return old
 
 

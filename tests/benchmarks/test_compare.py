@@ -52,15 +52,17 @@ def test_what_may_be_chance_is_no_regression(make_result, old: Path) -> None:
 def test_only_what_can_be_compared_is(make_result, old: Path) -> None:
     document, result = read_old(old), make_result()
     names = [model.subject.name for model in result.models]
-    require_comparable(document, names, result.host.cpu, result.options, result.frames)
+    require_comparable(document, names, result.host, result.options, result.frames)
     with pytest.raises(UsageError, match=r"the same machine as this one, Another"):
-        require_comparable(document, names, "Another", result.options, result.frames)
+        require_comparable(
+            document, names, replace(result.host, cpu="Another"), result.options, result.frames
+        )
     with pytest.raises(UsageError, match="the same threads"):
-        require_comparable(document, names, result.host.cpu, {**result.options, "threads": 4}, result.frames)
+        require_comparable(document, names, result.host, {**result.options, "threads": 4}, result.frames)
     with pytest.raises(UsageError, match="the same frame size"):
-        require_comparable(document, names, result.host.cpu, result.options, {**result.frames, "size": "1x1"})
+        require_comparable(document, names, result.host, result.options, {**result.frames, "size": "1x1"})
     with pytest.raises(UsageError, match="a run of one of: other"):
-        require_comparable(document, ["other"], result.host.cpu, result.options, result.frames)
+        require_comparable(document, ["other"], result.host, result.options, result.frames)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ import toys
 from edgeseg.benchmarks import measure
 from edgeseg.benchmarks.contenders import contenders_of
 from edgeseg.benchmarks.frames import frames_from_golden
-from edgeseg.benchmarks.latency import Options, Progress
+from edgeseg.benchmarks.latency import Entrant, Options, Progress
 from edgeseg.benchmarks.measure import LabelledSplit, benchmark_models, check_complete, check_latency
+from edgeseg.benchmarks.results import Accuracy
 from edgeseg.benchmarks.sensors import Sensors, open_sensors
 from edgeseg.benchmarks.sustained import SustainedOptions, run_sustained
 from edgeseg.benchmarks.sustained_results import Sustained
@@ -77,7 +79,11 @@ def test_one_that_dies_under_load_is_said_to_have_and_is_not_scored(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killing(
-        workers: dict[str, Worker], options: SustainedOptions, sensors: Sensors, _progress: Progress
+        workers: dict[str, Worker],
+        options: SustainedOptions,
+        sensors: Sensors,
+        _progress: Progress,
+        _kept: Any,
     ) -> Sustained:
         # Called after each point of the curves.
         return run_sustained(
@@ -100,8 +106,64 @@ def test_one_that_dies_under_load_is_said_to_have_and_is_not_scored(
 
 def test_where_all_have_died_there_is_nothing_to_load(make_result, tmp_path: Path) -> None:
     result = make_result()
-    loaded = measure._with_sustained(result, [], SustainedOptions(), open_sensors(tmp_path), measure._no_bar)
+    loaded = measure._with_sustained(
+        result, [], SustainedOptions(), open_sensors(tmp_path), measure._no_bar, measure._keep_nothing
+    )
     assert loaded is result
+
+
+def test_one_that_dies_while_it_is_scored_leaves_the_others_their_scores(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = measure._score
+
+    def killing(entrant: Entrant, *given: Any) -> Accuracy:
+        if entrant.contender.name == "toy":
+            os.kill(entrant.worker.pid, signal.SIGKILL)
+        return score(entrant, *given)
+
+    monkeypatch.setattr(measure, "_score", killing)
+    other = toys.write_bundle(bundle.path.with_name("other.edgeseg"), height=32, width=32)
+    result = benchmark_models(
+        contenders_of([bundle.path, other], [1]),
+        frames_from_golden(bundle),
+        QUICK,
+        command="",
+        labelled=_labelled(bundle.labels),
+    )
+    died, well = result.models
+    assert died.accuracy is None
+    assert well.accuracy is not None
+    assert "toy: not scored: it ended with code -9" in result.marks
+    with pytest.raises(InferenceError, match="toy, scored: it ended with code -9"):
+        check_complete(result)
+
+
+def test_class_ids_that_the_data_does_not_know_are_refused_before_anything_is_timed(tmp_path: Path) -> None:
+    """A foreign file whose argmax is in its graph does not say how many its classes are."""
+    bundle = Bundle.open(toys.write_bundle(tmp_path / "toy.edgeseg", height=32, width=32))
+    file = next(bundle.path.glob("*.onnx"))
+    two = LabelSet("two", (LabelClass(0, "red", (255, 0, 0)), LabelClass(1, "green", (0, 255, 0))))
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[..., 2] = 255
+    samples = [Sample("blue", image, np.zeros((32, 32), np.uint8))]
+    timed: list[str] = []
+
+    @contextmanager
+    def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+        timed.append(description)
+        yield lambda _finished, _total: None
+
+    with pytest.raises(InferenceError, match="class ids from 0 to 1"):
+        benchmark_models(
+            contenders_of([file], [1]),
+            frames_from_golden(bundle),
+            QUICK,
+            command="",
+            labelled=LabelledSplit("two", "val", two, 1, lambda: samples),
+            progress=progress,
+        )
+    assert timed == []
 
 
 def test_two_bundles_of_one_name_are_told_apart(tmp_path: Path) -> None:

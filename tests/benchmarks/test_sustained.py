@@ -161,6 +161,23 @@ def test_a_worker_that_dies_minutes_in_leaves_what_it_had(machine: Path) -> None
         run_sustained({"toy": ScriptedWorker(machine, dies=1)}, options, open_sensors(machine))
 
 
+def test_one_that_dies_at_once_does_not_take_the_others_minutes(machine: Path) -> None:
+    kept: list[Sustained] = []
+    workers = {
+        "dead": ScriptedWorker(machine, dies=0),
+        "toy": ScriptedWorker(machine),
+        "gone": ScriptedWorker(machine, dies=1),
+    }
+    sustained = run_sustained(workers, SHORT, open_sensors(machine), on_partial=kept.append)
+    assert [run.name for run in sustained.runs] == ["toy"]
+    assert sustained.failures == dict.fromkeys(("dead", "gone"), "it ended with code -9")
+    assert "gone, sustained: nothing was measured: it ended with code -9" in sustained.marks
+    assert "- dead: nothing was measured" in sustained_markdown(sustained)
+    assert sustained.to_dict()["ended"] == sustained.failures
+    [before] = kept
+    assert (before.runs[0].frames, list(before.ended)) == (sustained.runs[0].frames, ["dead"])
+
+
 @pytest.mark.parametrize(
     ("lies", "said"), [(3.0, "took longer than the time that passed"), (-1.0, "stood still or went back")]
 )
