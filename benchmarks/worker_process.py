@@ -13,8 +13,12 @@ from types import TracebackType
 from typing import Any
 
 import edgeseg
+from edgeseg.benchmarks.process_sample import sample
 from edgeseg.benchmarks.protocol import Job, Message, Opened
 from edgeseg.errors import EdgesegError, InferenceError
+
+_HUNG_SECONDS = 120.0
+"""A process that used no processor for so long does nothing any more; one that spins may be a slow one."""
 
 
 class Worker:
@@ -59,10 +63,11 @@ class Worker:
         """The answer to a message; an error of the worker is raised here.
 
         Raises:
-            InferenceError: The runtime failed on a frame, or the process died.
+            InferenceError: The runtime failed on a frame, or the process died or hangs.
         """
         try:
             self._connection.send(message)
+            self._wait()
             answer = self._connection.recv()
         except (EOFError, ConnectionError) as error:
             raise self._died() from error
@@ -83,6 +88,22 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _wait(self) -> None:
+        """Until there is an answer or the process has ended."""
+        used, since = -1.0, time.monotonic()
+        while not self._connection.poll(1.0):
+            now = sample(self.pid)
+            if now and now.cpu_seconds > used:
+                used, since = now.cpu_seconds, time.monotonic()
+            elif now and time.monotonic() - since > _HUNG_SECONDS:
+                self._process.kill()
+                raise InferenceError(
+                    self._model,
+                    expected="its benchmark process to go on",
+                    found=f"it did nothing for {_HUNG_SECONDS:.0f} s, and was ended",
+                    next_step="Try it alone with another --runtime or --threads.",
+                )
 
     def _died(self) -> InferenceError:
         code = self._process.wait()

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import toys
+from edgeseg.benchmarks import worker_process
 from edgeseg.benchmarks.contenders import Choice, Contender, contenders_of
 from edgeseg.benchmarks.frames import FrameSet, frames_from_images
 from edgeseg.benchmarks.latency import Options, entered, take_turns
 from edgeseg.benchmarks.loaders import loader_of
 from edgeseg.benchmarks.loaders.base import _class_axis
 from edgeseg.benchmarks.measure import LabelledSplit, benchmark_models, check_complete
-from edgeseg.benchmarks.protocol import Predict, Scaling
+from edgeseg.benchmarks.protocol import AskMemory, Predict, Scaling
 from edgeseg.benchmarks.results import BenchmarkResult
 from edgeseg.benchmarks.worker_process import Worker
 from edgeseg.errors import DataError, InferenceError, MissingExtraError, UsageError
@@ -275,3 +276,15 @@ def test_a_worker_that_was_told_nothing_ends_by_itself(frames: FrameSet, tmp_pat
     worker._connection.close()
     assert worker._process.wait(timeout=20) == 0
     worker.close()
+
+
+def test_a_worker_that_hangs_is_ended_and_named(
+    frames: FrameSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "_HUNG_SECONDS", 2.0)
+    path = toys.write_bundle(tmp_path / "toy.edgeseg")
+    with Worker(contenders_of([path], [1])[0].job(frames.encoded)) as worker:
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(InferenceError, match="did nothing for 2 s"):
+            worker.ask(AskMemory())
+        assert worker._process.wait(timeout=20) == -signal.SIGKILL
