@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.training.allocator import keep_freed_memory
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # A shell starts what it puts in the background deaf to Ctrl-C, and what these tests start would be deaf too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As the commands do: it halves what the kernel does for the tests that train.
+keep_freed_memory()
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from edgeseg.errors import EdgesegError, TrainingError
+from edgeseg.training.allocator import keep_freed_memory
 
 Answer = Callable[[Any], Any]
 """What is asked there, answered here."""
@@ -89,6 +90,7 @@ def _called(
     os.setpgrp()
     # A shell starts what it puts in the background deaf to it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def ask(message: Any) -> Any:

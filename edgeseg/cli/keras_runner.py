@@ -25,7 +25,8 @@ def open_runner(job: Job) -> FunctionRunner:
     Raises:
         MissingExtraError: Keras or TensorFlow is not installed.
     """
-    with training_half(_WHAT):
+    # As others run it, memory too.
+    with training_half(_WHAT, keep_memory=False):
         from edgeseg.training.networks import predicting
 
     return _runner(job, "keras predict", predicting(Path(job.model), job.threads))
@@ -37,7 +38,8 @@ def open_tf_function(job: Job) -> FunctionRunner:
     Raises:
         MissingExtraError: Keras or TensorFlow is not installed.
     """
-    with training_half(_WHAT):
+    # As others run it, memory too.
+    with training_half(_WHAT, keep_memory=False):
         from edgeseg.training.networks import compiled
 
     return _runner(job, "tf.function", compiled(Path(job.model), job.threads))
