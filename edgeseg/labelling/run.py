@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def label(plan: Plan, workers: Workers, progress: Callable[[int, int], None] | N
 
 
 def _label(plan: Plan, workers: Workers, progress: Callable[[int, int], None] | None) -> Outcome:
-    folder, began = plan.place.folder, time.time()
+    folder = plan.place.folder
     _forget_attempts(folder)
     started = time.monotonic()
     results = []
@@ -145,7 +145,7 @@ def _label(plan: Plan, workers: Workers, progress: Callable[[int, int], None] | 
         results.append(result)
         if progress:
             progress(len(results), len(plan.units))
-    _clear_leftovers(folder, began)
+    _clear_leftovers(folder)
     manifest = make_manifest(plan.job, plan.bundle.labels, plan.units, folder)
     manifest.write(folder / MANIFEST_FILE)
     return Outcome(manifest, tuple(results), time.monotonic() - started)
@@ -167,12 +167,10 @@ def _forget_attempts(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _clear_leftovers(folder: Path, began: float) -> None:
-    """What workers of a command before this one had begun when they were killed: all shards are whole now.
+def _clear_leftovers(folder: Path) -> None:
+    """What killed workers had begun, of this command or one before it: all shards are whole now.
 
-    What is younger may be a worker's whose driver was killed, and who has not noticed yet.
+    One that still writes has a driver that was killed, and fails where nobody listens.
     """
     for leftover in (folder / SHARDS).glob(".labels-*.part.*"):
-        with suppress(FileNotFoundError):
-            if leftover.stat().st_mtime < began:
-                leftover.unlink()
+        leftover.unlink(missing_ok=True)
