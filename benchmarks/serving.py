@@ -22,6 +22,7 @@ import edgeseg
 from edgeseg.benchmarks.summary import Times
 from edgeseg.errors import InferenceError
 from edgeseg.labels import Mask
+from edgeseg.loopback import TOKEN_VARIABLE
 
 Progress = Callable[[int, int], None]
 _HOST = "127.0.0.1"
@@ -206,13 +207,15 @@ def _running(service: Service) -> Iterator[_Running]:
     arguments = [argument.replace("{port}", str(port)) for argument in service.arguments]
     # -m looks for edgeseg as this process found it, installed or not.
     paths = [str(Path(edgeseg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    # A token that is set for other services would be asked of these clients too.
+    own = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env={**own, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         try:
             running = _Running(service, port, process)

@@ -65,8 +65,6 @@ one page alone: on another a command has to write it.
 SMALLER: dict[str, str] = {
     r"edgeseg (train|compare|sweep) (?!.*--resume)": "--epochs 1 --batch 3 --set precision=float32",
     r"edgeseg train (?!.*--resume)": f"--size {SIZE}",
-    # What that table leaves out.
-    r"notebooks.md: edgeseg (sweep|train .*efficientnetb3)": "--data camvid:camvid",
     r"edgeseg sweep (?!.*--resume)": "--trials 1",
     r"edgeseg sweep (?!.*(--resume|size=))": f"--size {SIZE}",
     r"edgeseg benchmark-label": "--rounds 1 --actors 1",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import edgeseg
+from edgeseg.loopback import TOKEN_VARIABLE
 from process_figures import children
 
 _START_SECONDS = 120
@@ -70,11 +71,12 @@ class ServiceProcess:
 def serving(bundles: Sequence[Path | str], *options: str, **environment: str) -> Iterator[ServiceProcess]:
     """A service of these bundles on any free port; killed at the end where it still runs."""
     root = Path(edgeseg.__file__).parents[1]
+    own = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     process = subprocess.Popen(
         [sys.executable, "-m", "edgeseg", "serve", *map(str, bundles), "--port", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **environment},
+        env={**own, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **environment},
     )
     said: list[str] = []
     listening = threading.Event()

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from edgeseg.errors import DataError
+from edgeseg.training.checkpoint import read_info
 from edgeseg.training.documents import read_json
 from edgeseg.training.fit import resume, train
 from edgeseg.training.observer import Observer
@@ -24,6 +26,14 @@ def bring_to_end(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer
     if summary is not None and summary.get("recipe_hash") == recipe.hash():
         return summary
     if folder.last.is_file():
+        info = read_info(folder.last)
+        if info is None or info.recipe_hash != recipe.hash():
+            raise DataError(
+                folder.path,
+                expected="no run, or one of the recipe that is to be trained there",
+                found="another recipe's run",
+                next_step="Name another --out, or for a sweep the --storage that it began with.",
+            )
         return resume(folder.path, observers).summary
     if folder.path.exists():
         # Cut off before its first checkpoint: there is nothing in it, and train would write beside it.

@@ -12,6 +12,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from edgeseg.camera import without_password
 from edgeseg.errors import MissingExtraError, UsageError
 from edgeseg.training.observer import Observer, Run, Status
 from edgeseg.training.run_folder import EpochRow
@@ -99,7 +100,7 @@ class MLflowReporter:
             )
         except MlflowException as error:
             raise UsageError(
-                f"--mlflow {uri}",
+                f"--mlflow {without_password(uri)}",
                 expected="an MLflow tracking server or store",
                 found=" ".join(str(error).split())[:300],
                 next_step="Start the server, or use a store such as sqlite:///mlflow.db.",

@@ -7,6 +7,7 @@ others are refused.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ _MOST_SEGMENTS = 10_000
 _MOST_SCANS = 100
 _WEBP_ANIMATED = 0x02
 _NO_SIZE = (0x01, *range(0xD0, 0xD9))
+_SCAN, _END = 0xDA, 0xD9
+# Between the bytes of a scan 0xFF is followed by zero or by a restart's number.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
@@ -117,12 +121,19 @@ def _check_png(data: bytes) -> None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    scans = data.count(b"\xff\xda")
-    if scans > _MOST_SCANS:
-        raise ValueError(f"{scans} scans, of which {_MOST_SCANS} are the most")
-    # An end that stands before the last scan is that of a preview.
-    if data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
-        raise ValueError("one without an end: it was cut off")
+    """From marker to marker: what an EXIF preview or a film behind the picture holds is none of it."""
+    at, scans = 2, 0
+    while marker := _MARKER.search(data, at):
+        kind = marker[0][-1]
+        if kind == _END:
+            return
+        scans += kind == _SCAN
+        if scans > _MOST_SCANS:
+            raise ValueError(f"more than {_MOST_SCANS} scans")
+        at = marker.end()
+        if kind not in _NO_SIZE:
+            at += max(struct.unpack_from(">H", data, at)[0], 2)
+    raise ValueError("one without an end: it was cut off")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

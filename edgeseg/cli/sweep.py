@@ -221,7 +221,7 @@ def _sweep(
     origin = this_origin()
     found = _begun(planned, origin.command) if begin else planned
     with sweeping(found):
-        study = Study(found, storage)
+        study = Study(found, storage, continued=not begin)
         found.write()
         try:
             results = train_trials(study, origin, mlflow, cluster)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeseg.training.documents import Origin
+    from edgeseg.training.observer import Observer
     from edgeseg.training.recipe import Recipe
     from edgeseg.training.run_folder import RunFolder
     from edgeseg.training.sweep.on_ray import Cluster
@@ -86,11 +87,22 @@ def _train_trial(
         from edgeseg.training.sweep.trial import train_trial
     from edgeseg.cli.sweep_latency import int8_latency
     from edgeseg.cli.training_progress import TrainingProgress
-    from edgeseg.training.tracking import MLflowTracker
 
     measures = {"latency": int8_latency} if "latency" in trainer.objectives else {}
     with TrainingProgress() as progress:
-        tracker = [MLflowTracker(trainer.mlflow, trainer.parent)] if trainer.mlflow else []
         return train_trial(
-            recipe, folder, lambda epoch, miou: ask((epoch, miou)), measures, [progress, *tracker]
+            recipe, folder, lambda epoch, miou: ask((epoch, miou)), measures, [progress, *_trackers(trainer)]
         )
+
+
+def _trackers(trainer: _Trainer) -> list[Observer]:
+    """MLflow's, where it is asked for and answers; it did when the sweep began."""
+    from edgeseg.cli.console import note
+    from edgeseg.errors import UsageError
+    from edgeseg.training.tracking import MLflowTracker
+
+    try:
+        return [MLflowTracker(trainer.mlflow, trainer.parent)] if trainer.mlflow else []
+    except UsageError as error:
+        note(f"MLflow is not told of this trial: {error.found}")
+        return []

@@ -44,7 +44,8 @@ def on_ray(address: str, actors: int | None, threads: int) -> Workers:
 
     def work(plan: Plan, units: Sequence[Unit]) -> Iterator[UnitResult]:
         with ray_connection(address) as ray:
-            wanted = min(actors or _room(ray, threads, address), len(units))
+            room = _room(ray, threads, address)
+            wanted = min(actors or room, room, len(units))
             yield from _results(ray, plan, units, wanted, threads)
 
     return work

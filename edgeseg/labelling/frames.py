@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edgeseg.camera import VideoFile, read_image
-from edgeseg.errors import EdgesegError, SourceError
+from edgeseg.errors import DataError, EdgesegError, SourceError
 from edgeseg.labelling.sources import Unit
 from edgeseg.resize import Image
+
+SHARED = "Put sources and shards on storage that every machine mounts at the same path."
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class Unreadable:
     source: str
     frame: int
     reason: str
+
+
+def not_there(path: Path, error: OSError) -> DataError:
+    """The error about a source that this machine cannot get at: whether it is readable nobody knows yet."""
+    return DataError(
+        path,
+        expected=f"the file that was found when the job was planned, on {os.uname().nodename} too",
+        found=error.strerror or str(error),
+        next_step=f"{SHARED} Then give the same command again.",
+    )
 
 
 class Frames(Protocol):
@@ -86,6 +99,9 @@ class ImageFrames:
         try:
             return Picture(name, 0, read_image(self._root / name))
         except SourceError as error:
+            # Not the picture is at fault, but the way to it: that is not what it holds for good.
+            if isinstance(error.__cause__, OSError):
+                raise not_there(self._root / name, error.__cause__) from error
             return Unreadable(name, 0, error.found)
 
     def skip(self, count: int) -> None:

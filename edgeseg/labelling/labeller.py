@@ -16,7 +16,7 @@ import cv2
 from edgeseg.atomic import StagedFile, write_text, writing
 from edgeseg.bundle import Bundle
 from edgeseg.errors import DataError, InferenceError
-from edgeseg.labelling.frames import Frames, Unreadable, open_frames
+from edgeseg.labelling.frames import SHARED, Frames, Unreadable, not_there, open_frames
 from edgeseg.labelling.job import JOB_FILE, Job
 from edgeseg.labelling.shards import (
     Failure,
@@ -96,7 +96,7 @@ class Labeller:
             InferenceError: The runtime failed, or worker after worker died on a shard.
         """
         started = time.time()
-        self._check_place()
+        self._check_place(unit)
         new: list[Record] = []
         old: list[Record] = []
         frames = open_frames(self._place.sources, unit, self._job.stride)
@@ -133,7 +133,7 @@ class Labeller:
             threads=self._threads,
         )
 
-    def _check_place(self) -> None:
+    def _check_place(self, unit: Unit) -> None:
         """A machine that sees other folders would call every source broken, or write where nobody looks."""
         for path, seen in (
             (self._place.sources, self._place.sources.is_dir()),
@@ -144,8 +144,14 @@ class Labeller:
                     path,
                     expected=f"the folder of the job, on {os.uname().nodename} too",
                     found="another one or none",
-                    next_step="Put sources and shards on storage that every machine mounts at the same path.",
+                    next_step=SHARED,
                 )
+        # An unmounted folder is there, and empty.
+        for name in unit.names:
+            try:
+                (self._place.sources / name).stat()
+            except OSError as error:
+                raise not_there(self._place.sources / name, error) from error
 
     def _sees_job(self) -> bool:
         try:

@@ -94,12 +94,23 @@ def make_units(files: Sequence[SourceFile], shard_size: int) -> list[Unit]:
 
 
 def _below(folder: Path) -> Iterator[SourceFile]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_unlisted):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
             if not name.startswith(".") and path.is_file():
                 yield SourceFile(_readable(path, folder), path.stat().st_size)
+
+
+def _unlisted(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # nothing is found there, and that is said
+    raise SourceError(
+        error.filename,
+        expected="a folder that can be listed",
+        found=error.strerror or str(error),
+        next_step="Give the right to read it, or move it away.",
+    ) from error
 
 
 def _readable(path: Path, folder: Path) -> str:

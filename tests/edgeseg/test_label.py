@@ -100,6 +100,35 @@ def test_two_commands_do_not_work_on_one_job(fleet: Path, run: Label, tmp_path: 
     assert not begun.exists()
 
 
+def test_a_source_that_is_not_there_ends_the_job_and_is_not_called_broken(
+    fleet: Path, bundle: Path, tmp_path: Path
+) -> None:
+    """A folder that is not mounted on one machine is there, and empty."""
+    folder = tmp_path / "labels"
+    plan = make_plan(Bundle.open(bundle), fleet, folder, shard_size=5)
+    away = fleet.rename(tmp_path / "away")
+    fleet.mkdir()
+    with pytest.raises(DataError, match=r"5\.png: expected the file that was found .* found No such file"):
+        label(plan, in_one_process(1))
+    assert not list((folder / "shards").glob("*.json"))
+    fleet.rmdir()
+    away.rename(fleet)
+    assert label(plan, in_one_process(1)).labelled == 18
+
+
+def test_a_folder_that_cannot_be_listed_is_told(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(SourceError, match="b: expected a folder that can be listed, found Permission denied"):
+        find_sources(fleet)
+
+
 def test_equal_jobs_write_equal_bytes(fleet: Path, run: Label, tmp_path: Path) -> None:
     run(fleet)
     (tmp_path / "labels").rename(tmp_path / "first")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.camera.picture_headers import picture_size
+from edgeseg.camera.picture_headers import check_whole, picture_size
 from edgeseg.errors import PictureError, PictureKindError, PictureSizeError
 from edgeseg.serve.pictures import read_picture
 
@@ -122,6 +122,17 @@ def test_a_png_whose_part_says_that_it_is_huge(monkeypatch: pytest.MonkeyPatch) 
     data[33:37] = (855_000_000).to_bytes(4, "big")
     with pytest.raises(PictureError, match="wrong length"):
         read_picture(bytes(data), MOST)
+
+
+@pytest.mark.parametrize(
+    "options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
+)
+def test_a_jpeg_with_a_film_behind_it(options: tuple[int, ...]) -> None:
+    """As telephones write them; nothing behind the picture's end is its own."""
+    data = encoded(".jpg", FRAME, *options)
+    check_whole(data + b"film" + 200 * b"\xff\xda\x00\x08")
+    with pytest.raises(PictureError, match="cut off"):
+        check_whole(data[:-2])
 
 
 def test_a_jpeg_of_endless_scans() -> None:

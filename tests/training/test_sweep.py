@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 from edgeseg.errors import DataError, TrainingError, UnknownNameError, UsageError
+from edgeseg.training.checkpoint import INFO_MEMBER, CheckpointInfo
+from edgeseg.training.continuation import bring_to_end
 from edgeseg.training.documents import Origin
 from edgeseg.training.recipe import Recipe, make_recipe
 from edgeseg.training.recipes import recipe_values
@@ -277,3 +280,34 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.02)
+
+
+def test_a_sweep_is_not_begun_anew_where_its_trials_are_not(tmp_path: Path) -> None:
+    sweep = toy_sweep(tmp_path, trials=2)
+    run(Study(sweep, f"sqlite:///{tmp_path / 'begun.db'}"))
+    with pytest.raises(UsageError, match=r"other\.db: expected the trials of this sweep"):
+        Study(sweep, f"sqlite:///{tmp_path / 'other.db'}", continued=True)
+    assert len(Study(sweep, f"sqlite:///{tmp_path / 'begun.db'}", continued=True).rows()) == 2
+
+
+def test_the_run_of_another_recipe_is_not_taken_for_a_trials_own(tmp_path: Path) -> None:
+    recipe = make_recipe({"data": "synthetic", "model": "unet_mini", "size": [32, 32]})
+    info = CheckpointInfo(
+        model="unet_mini",
+        recipe={},
+        recipe_hash=recipe.hash(),
+        labels={},
+        height=32,
+        width=32,
+        dataset="",
+        dataset_fingerprint="",
+        epoch=1,
+        val_miou=None,
+        edgeseg_version="0.1.0",
+    )
+    folder = RunFolder(tmp_path / "trial-0000")
+    folder.last.parent.mkdir(parents=True)
+    with zipfile.ZipFile(folder.last, "w") as file:
+        file.writestr(INFO_MEMBER, info.model_dump_json())
+    with pytest.raises(DataError, match="found another recipe's run"):
+        bring_to_end(recipe.model_copy(update={"learning_rate": 0.5}), folder)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 
+from edgeseg.errors import UsageError
 from edgeseg.ray_connection import ray_connection
 from edgeseg.training.sweep.run import Report, Train
 from edgeseg.training.sweep.study import Study, Trial
@@ -42,17 +43,32 @@ def run_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        UsageError: No cluster answers at the address.
+        UsageError: No cluster answers at the address, or no machine of it has what a trial takes.
         OutputError: A machine does not see the sweep's folder.
         DataError: As :func:`edgeseg.training.sweep.run.run_sweep`.
         KeyboardInterrupt: It was interrupted. The same sweep, started again, goes on, here or there.
     """
     # Ray tells of a lost machine on stdout, where only results may be.
     with redirect_stdout(sys.stderr), ray_connection(cluster.address):
+        _require_room(cluster)
         study.take_back()
         report()
         if study.remaining:
             _tune(study, cluster, train, begun, report)
+
+
+def _require_room(cluster: Cluster) -> None:
+    """Ray itself would wait without end for a machine that has what a trial takes."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(m.get("CPU", 0) >= cluster.cpus and m.get("GPU", 0) >= cluster.gpus for m in machines):
+        raise UsageError(
+            f"--trial-cpus {cluster.cpus:g} --trial-gpus {cluster.gpus:g}",
+            expected=f"what one machine of the cluster at {cluster.address} has",
+            found=", ".join(f"{m.get('CPU', 0):g} cores and {m.get('GPU', 0):g} GPUs" for m in machines),
+            next_step="Give less, or wait for more machines.",
+        )
 
 
 def _tune(

@@ -16,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 from typing_extensions import override
 
+from edgeseg.atomic import writing
 from edgeseg.errors import EdgesegError, OutputError
 from edgeseg.training.sweep.plan import Sweep
 from edgeseg.training.sweep.run import Report, Train, is_of_the_trial
@@ -146,7 +147,8 @@ def _trained(sweep: Sweep, train: Train, here: Path, config: dict[str, Any]) -> 
             next_step="Name a folder on a file system that all of them share with --out.",
         )
     # Ray starts a trial in a folder of its own, where the data's path leads nowhere.
-    os.chdir(here)
+    with writing(here):
+        os.chdir(here)
     recipe = sweep.recipe(config["settings"])
 
     def on_epoch(epoch: int, miou: float) -> bool:

@@ -72,20 +72,21 @@ class Study:
     Args:
         sweep: The plan.
         storage: An address as SQLAlchemy takes it; ``None``: the file in the sweep's folder.
+        continued: The trials have to be there: another storage's would begin the sweep anew.
 
     Raises:
         MissingExtraError: Optuna is not installed.
-        UsageError: The storage cannot be used.
+        UsageError: The storage cannot be used, or has no such trials.
     """
 
-    def __init__(self, sweep: Sweep, storage: str | None = None) -> None:
+    def __init__(self, sweep: Sweep, storage: str | None = None, *, continued: bool = False) -> None:
         require_optuna()
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep = sweep
         self._asked: dict[str, optuna.Trial] = {}
-        self.storage, self.study = _opened(sweep, storage)
+        self.storage, self.study = _opened(sweep, storage, continued)
         # Anew with each start, or a resumed sweep would draw again what it drew at first.
         self.study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + len(self.study.trials))
         self.study.pruner = _pruner(sweep)
@@ -172,7 +173,11 @@ class Study:
         with warnings.catch_warnings():
             # Of an objective that is named it is told each time that low is taken for good: so it is given.
             warnings.simplefilter("ignore")
-            return optuna.importance.get_param_importances(self.study, target=lambda trial: -trial.values[0])
+            return optuna.importance.get_param_importances(
+                self.study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: -trial.values[0],
+            )
 
     def front(self) -> list[str]:
         """The trials that none other beats in all objectives; of one objective the best."""
@@ -203,7 +208,9 @@ class Study:
         return self.study.get_trials(deepcopy=False, states=states)
 
 
-def _opened(sweep: Sweep, storage: str | None) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
+def _opened(
+    sweep: Sweep, storage: str | None, continued: bool
+) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -211,6 +218,13 @@ def _opened(sweep: Sweep, storage: str | None) -> tuple[optuna.storages.BaseStor
     directions = [OBJECTIVES[name] for name in sweep.objectives]
     try:
         opened = optuna.storages.get_storage(address)
+        if continued and sweep.study not in optuna.get_all_study_names(opened):
+            raise UsageError(
+                f"--storage {without_password(storage)}" if storage else sweep.database,
+                expected=f"the trials of this sweep, {sweep.study}",
+                found="a database without them",
+                next_step="Name the --storage that the sweep began with, from the same folder.",
+            )
         study = optuna.create_study(
             storage=opened, study_name=sweep.study, directions=directions, load_if_exists=True
         )
@@ -237,7 +251,7 @@ def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
 
 def _epochs(sweep: Sweep) -> Sequence[int]:
     ends = [each.extremes() for each in sweep.space if each.field == "epochs"]
-    return [int(end) for end in ends[0]] if ends else [sweep.base.epochs]
+    return [int(float(end)) for end in ends[0]] if ends else [sweep.base.epochs]
 
 
 def _name(trial: FrozenTrial) -> str:
