@@ -172,5 +172,6 @@ def _clear_leftovers(folder: Path) -> None:
 
     One that still writes has a driver that was killed, and fails where nobody listens.
     """
-    for leftover in (folder / SHARDS).glob(".labels-*.part.*"):
+    # Counts of attempts begin with a dot themselves.
+    for leftover in (folder / SHARDS).glob(".*labels-*.part.*"):
         leftover.unlink(missing_ok=True)

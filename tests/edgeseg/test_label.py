@@ -92,12 +92,15 @@ def test_two_commands_do_not_work_on_one_job(fleet: Path, run: Label, tmp_path: 
     folder = tmp_path / "labels"
     run(fleet)
     begun = folder / "shards" / ".labels-000000-00001.0123abcd.part.tar"
+    counted = folder / "shards" / "..labels-000000-00001.0123abcd.part.attempts"
     begun.write_bytes(b"begun")
+    counted.write_bytes(b"1")
     with alone(folder, "a job"), pytest.raises(UsageError, match="expected a job that nobody works on"):
         run(fleet)
     assert begun.exists(), "nothing of the other's was touched"
     assert run(fleet).labelled == 0
     assert not begun.exists()
+    assert not counted.exists()
 
 
 def test_a_source_that_is_not_there_ends_the_job_and_is_not_called_broken(
