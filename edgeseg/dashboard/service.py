@@ -16,19 +16,18 @@ import cv2
 import numpy as np
 
 from edgeseg.camera import without_password
+from edgeseg.camera.picture_headers import check_whole, picture_size
 from edgeseg.dashboard.model import Prediction
-from edgeseg.errors import EdgesegError, InferenceError, LabelError, UsageError
+from edgeseg.errors import EdgesegError, InferenceError, LabelError, PictureError, UsageError
 from edgeseg.labels import LabelSet, Mask
 from edgeseg.loopback import TOKEN_VARIABLE
 from edgeseg.resize import Image
 
-"""The environment variable with what a service wants to hear, as the service itself reads it."""
 _TIMEOUT_S = 60.0
 _LISTING_TIMEOUT_S = 5.0
 """Shorter: the page asks for the list again and again, and a host that is not there may not answer at all."""
 _MODELS = "/v1/models"
 _LONGEST_ANSWER = 64 << 20
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -132,15 +131,19 @@ def _png(image: Image) -> bytes:
 
 
 def _mask(answer: bytes, image: Image, url: str) -> Mask:
-    """A PNG of class ids; its header is read before its pixels are, for it may claim any size."""
+    """A picture of class ids; its header is read before its pixels are, for it may claim any size."""
     height, width = image.shape[:2]
-    size = int.from_bytes(answer[20:24], "big"), int.from_bytes(answer[16:20], "big")
-    if not answer.startswith(_PNG_SIGNATURE) or size != (height, width):
-        found = f"a PNG of {size[0]}x{size[1]}" if answer.startswith(_PNG_SIGNATURE) else "no PNG"
-        raise _strange(url, found, f"a mask of the image's size, {height}x{width}")
+    wanted = f"a mask of the image's size, {height}x{width}"
+    try:
+        found_width, found_height = picture_size(answer, "mask")
+        check_whole(answer, "mask")
+    except PictureError as error:
+        raise _strange(url, error.found, wanted) from error
+    if (found_height, found_width) != (height, width):
+        raise _strange(url, f"a picture of {found_height}x{found_width}", wanted)
     mask = cv2.imdecode(np.frombuffer(answer, np.uint8), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.dtype != np.uint8 or mask.ndim != 2:
-        raise _strange(url, "a damaged PNG, or one of several channels", "one channel of class ids")
+        raise _strange(url, "a damaged picture, or one of several channels", "one channel of class ids")
     return np.asarray(mask, np.uint8)
 
 
