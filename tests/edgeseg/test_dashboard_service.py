@@ -109,7 +109,7 @@ def test_its_mask_its_times_and_the_token(fake: Fake) -> None:
     [
         (200, png(np.zeros((20, 31), np.uint8)), {}, "size, 20x30, found a picture of 20x31"),
         (200, png(np.zeros((20, 30, 3), np.uint8)), {}, "one channel of class ids, found"),
-        (200, png(np.zeros((20, 30), np.uint8))[:40], {}, "wrong length"),
+        (200, png(np.zeros((20, 30), np.uint8))[:40], {}, "ends after 40 bytes"),
         (200, b"<html>", {}, "found 6 bytes that begin with"),
         (503, b'{"error": "service: full. Send it again."}', {}, "503 Service Unavailable: service: full"),
         (401, b'{"error": "Authorization: expected"}', {}, "Give its token in EDGESEG_SERVE_TOKEN"),
