@@ -8,7 +8,7 @@ that the car uses.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -111,13 +111,21 @@ class Ladder:
         yield name, Int8Settings(start.settings.ranges), "fine-tuned"
 
     def _in_float(self) -> Iterator[Rung]:
+        """From the best that there is; and where that was tuned for the rounding of the very layers that are
+        not rounded now, which may harm, from the best that was not."""
         start = self._best()
+        yield from self._in_float_from(start)
+        if start.weights == "fine-tuned":
+            untuned = [attempt for attempt in self._attempts if attempt.weights != "fine-tuned"]
+            yield from self._in_float_from(self._best(untuned))
+
+    def _in_float_from(self, start: Attempt) -> Iterator[Rung]:
         most = int(MOST_IN_FLOAT * len(self._quantiser(start.weights).layers))
         if most:
             self._damages = self._measure_layers(start)
         for count in _doubling(most):
             layers = frozenset(one.layer for one in self._damages[:count])
-            name = f"{count} layer{'s' if count > 1 else ''} in float"
+            name = f"{count} layer{'s' if count > 1 else ''} in float, {start.weights}"
             yield name, Int8Settings(start.settings.ranges, layers), start.weights
 
     def _try(self, began: float, rung: str, settings: Int8Settings, weights: WeightsKind) -> Attempt:
@@ -140,9 +148,11 @@ class Ladder:
     def _artifact(self, made: ModelBytes) -> Artifact:
         return self.conversion.artifact(self._kind, "int8", made)
 
-    def _best(self) -> Attempt:
-        """The one that keeps the budget, which is the last, or comes closest."""
-        return min(self._attempts, key=lambda attempt: (bool(attempt.faults), attempt.excess(self._budget)))
+    def _best(self, among: Sequence[Attempt] = ()) -> Attempt:
+        """The one that keeps the budget, which is the last, or comes closest; of all, or of some."""
+        return min(
+            among or self._attempts, key=lambda attempt: (bool(attempt.faults), attempt.excess(self._budget))
+        )
 
     @property
     def _kind(self) -> Format:
