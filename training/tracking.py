@@ -102,7 +102,7 @@ class MLflowReporter:
             raise UsageError(
                 f"--mlflow {without_password(uri)}",
                 expected="an MLflow tracking server or store",
-                found=" ".join(str(error).split())[:300],
+                found=" ".join(str(error).replace(uri, without_password(uri)).split())[:300],
                 next_step="Start the server, or use a store such as sqlite:///mlflow.db.",
             ) from error
 

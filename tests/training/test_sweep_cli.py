@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeseg.cli import main
+from edgeseg.cli import main, sweep_trials
 from edgeseg.training.documents import Origin
 from edgeseg.training.run_folder import RunFolder
 from edgeseg.training.sweep.report import write_report
@@ -200,3 +200,11 @@ def test_missing_optuna_names_its_extra(
     assert run_main(["--data", "synthetic", "--space", "lr=1e-4..1e-2"], monkeypatch) == 2
     assert "pip install 'edgeseg[sweep]'" in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_is_gone_does_not_end_a_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mlflow")
+    assert sweep_trials._trackers(sweep_trials._Trainer("nonsense://me:secret@x", None, ("miou",))) == []
+    said = capsys.readouterr().err
+    assert "MLflow is not told of this trial" in " ".join(said.split())
+    assert "secret" not in said
