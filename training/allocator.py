@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 # From malloc.h of the GNU C library; mallopt(3) tells what each does.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -24,9 +25,10 @@ def keep_freed_memory() -> bool:
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ):
         return False
-    if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}):
+    # No other C library has it.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
         return False
-    mallopt = ctypes.CDLL(None).mallopt
     settings = (
         (_M_TRIM_THRESHOLD, _NEVER),
         (_M_TOP_PAD, _TOP_PAD_BYTES),

@@ -44,8 +44,7 @@ def on_ray(address: str, actors: int | None, threads: int) -> Workers:
 
     def work(plan: Plan, units: Sequence[Unit]) -> Iterator[UnitResult]:
         with ray_connection(address) as ray:
-            room = _room(ray, threads, address)
-            wanted = min(actors or room, room, len(units))
+            wanted = min(_room(ray, threads, address), actors or len(units), len(units))
             yield from _results(ray, plan, units, wanted, threads)
 
     return work
