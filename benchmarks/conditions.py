@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgeseg.benchmarks.process_sample import sample
+from edgeseg.benchmarks.process_sample import TICK_SECONDS, sample
 
-_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 _IDLE, _IOWAIT, _STEAL, _COUNTED = 3, 4, 7, 8
 
 
@@ -58,7 +57,7 @@ class Watch:
             passed = [b - a for a, b in zip(start.ticks, now.ticks, strict=True)]
             whole = max(sum(passed), 1)
             busy = whole - passed[_IDLE] - passed[_IOWAIT] - passed[_STEAL]
-            ours = (now.own_seconds - start.own_seconds) / _TICK_SECONDS
+            ours = (now.own_seconds - start.own_seconds) / TICK_SECONDS
             stolen, others = passed[_STEAL] / whole, max(0.0, busy - ours) / whole
         return Conditions(seconds, stolen, others, wall - seconds)
 

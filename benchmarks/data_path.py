@@ -149,11 +149,10 @@ def _markdown(result: DataPathResult) -> str:
     facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result.images.items())
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result.settings.items())
     host = result.host
-    note = " The machine was busy: repeat this on a quiet one." if host.busy else ""
     return (
         "# Throughput of the data path\n\n"
         f"`{result.command}`\n\n"
-        f"{result.created}. {host.describe()}{note}\n\n"
+        f"{result.created}. {host.describe()}\n\n"
         f"Images: {facts}. Settings: {settings}. Second epoch on, rounds that take turns, medians.\n\n"
         f"{markdown_table(HEADER, rows(result))}\n\n{described}\n\n"
         f"The decoded cache was made once in {result.prepare_seconds:.1f} s, which the rates leave out.\n"

@@ -11,5 +11,8 @@ from edgeseg.atomic import write_text
 
 def write_documents(values: Mapping[str, object], text: str, path: Path) -> None:
     """``PATH.json`` with the values and ``PATH.md`` with the text; ``path`` is given without a suffix."""
-    write_text(path.with_name(path.name + ".json"), json.dumps(values, indent=2) + "\n")
+    write_text(
+        path.with_name(path.name + ".json"),
+        json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+    )
     write_text(path.with_name(path.name + ".md"), text)

@@ -34,10 +34,11 @@ class Host:
         return self.load > self.cores / 2
 
     def describe(self) -> str:
-        """What the numbers were measured on, as two sentences."""
+        """What the numbers were measured on, as two sentences, and a third where it was busy."""
+        busy = " The machine was busy: repeat this on a quiet one." if self.busy else ""
         return (
             f"{self.cpu}, {self.cores} cores; {self.system}; Python {self.python}. "
-            f"Load average before the start {self.load}."
+            f"Load average before the start {self.load}.{busy}"
         )
 
     def to_dict(self) -> dict[str, object]:

@@ -79,7 +79,6 @@ def _conclusion(comparison: Comparison) -> str:
 
 def _markdown(result: IndependentBenchmark) -> str:
     host, settings = result.host, result.settings
-    busy = " The machine was busy: repeat this on a quiet one." if host.busy else ""
     given = dict.fromkeys(f"- {one.harness}: {one.gives}" for one in result.comparisons)
     versions = dict.fromkeys(
         f"{one.loaded.runtime} {one.loaded.runtime_version}" for one in result.comparisons
@@ -87,7 +86,7 @@ def _markdown(result: IndependentBenchmark) -> str:
     paragraphs = [
         "# Inference beside an independent harness",
         f"`{result.command}`",
-        f"{result.created}. {host.describe()}{busy} {', '.join(versions)}.",
+        f"{result.created}. {host.describe()} {', '.join(versions)}.",
         f"{settings['frames']} inferences by each of the two, in {settings['rounds']} rounds that take "
         f"turns; {settings['threads']} threads, {settings['warmup']} warm-up inferences, a process for each. "
         "Each number is the median of its rounds; a ratio above 1 is edgeseg's the slower.",

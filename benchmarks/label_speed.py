@@ -95,7 +95,9 @@ def measure_labelling(
     host, watch = describe_host(), Watch([])
     outcomes: dict[str, list[Outcome]] = {name: [] for name in ways}
     for number in range(rounds):
-        for place, (name, workers) in enumerate(ways.items(), start=1):
+        # To and fro, so that none always follows the same one.
+        order = list(ways.items())[:: 1 if number % 2 == 0 else -1]
+        for place, (name, workers) in enumerate(order, start=1):
             with tempfile.TemporaryDirectory(prefix="edgeseg-label-") as folder:
                 made = plan(Path(folder) / "labels")
                 outcomes[name].append(label(made, workers))

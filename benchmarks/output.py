@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-from edgeseg.atomic import write_text
+from edgeseg.benchmarks.documents import write_documents
 from edgeseg.benchmarks.markdown import to_markdown
 from edgeseg.benchmarks.peers import Peers
 from edgeseg.benchmarks.plots import plot_accuracy_latency, plot_latency_stages
@@ -21,9 +20,7 @@ SUSTAINED_PLOT = "sustained.png"
 
 def write_numbers(result: BenchmarkResult, folder: Path) -> None:
     """``benchmark.json`` and ``benchmark.md``: all that was measured, and no package needed for it."""
-    document = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(folder / "benchmark.json", document + "\n")
-    write_text(folder / "benchmark.md", to_markdown(result))
+    write_documents(result.to_dict(), to_markdown(result), folder / "benchmark")
 
 
 def write_pictures(result: BenchmarkResult, folder: Path, peers: Peers | None = None) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.atomic import write_text
-from edgeseg.benchmarks.markdown import care, to_markdown
+from edgeseg.benchmarks.markdown import care, names, sections
 from edgeseg.benchmarks.results import BenchmarkResult, ModelResult
 from edgeseg.tables import markdown_table, points
 
@@ -80,13 +80,8 @@ class Peers:
         head.append(markdown_table(HEADER, self.rows()))
         if self.notes:
             head.append("Left out:\n\n" + "\n".join(f"- {note}" for note in self.notes))
-        return (
-            "\n\n".join(head)
-            + "\n\n"
-            + to_markdown(replace(self.result, marks=(), state="complete")).replace(
-                "# Benchmark of", "## The benchmark of all", 1
-            )
-        )
+        head.append(f"## The benchmark of all {names(self.result)}")
+        return "\n\n".join([*head, *sections(self.result)]) + "\n"
 
 
 def write_peers(peers: Peers, folder: Path) -> None:

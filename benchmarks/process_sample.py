@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,13 @@ def sample(pid: int) -> ProcessSample | None:
     if not anonymous:
         return None  # it has ended, and waits for its parent to notice
     cpu_ticks = int(fields[11]) + int(fields[12])
-    return ProcessSample(cpu_ticks * _TICK_SECONDS, int(fields[7]), int(anonymous[0]) * 1024)
+    return ProcessSample(cpu_ticks * TICK_SECONDS, int(fields[7]), int(anonymous[0]) * 1024)
+
+
+def status_mib(field: str, pid: int | str = "self") -> float:
+    """A field of ``/proc/PID/status``: ``VmRSS``, what it holds now, or ``VmHWM``, the most it ever held.
+
+    Not getrusage: its peak survives exec, so that a child would report its parent's memory.
+    """
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024

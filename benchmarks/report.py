@@ -209,12 +209,7 @@ def benchmark_report(
 
 
 def _sensed(result: BenchmarkResult | None) -> tuple[Any, ...]:
-    told = (
-        [one for one in result.sensed if one[1].power or one[1].cpu_clock or one[1].temperatures]
-        if result
-        else []
-    )
-    return (SENSORS_HEADER, sensor_rows(told)) if told else ()
+    return (SENSORS_HEADER, sensor_rows(result.sensed)) if result and result.sensed else ()
 
 
 def _sustained(result: BenchmarkResult | None) -> tuple[Any, ...]:

@@ -97,6 +97,12 @@ class BenchmarkResult:
         return replace(self, state="complete")
 
     @property
+    def cautions(self) -> list[str]:
+        """What makes the numbers less than they seem: that the run did not end, and the marks."""
+        unfinished = ["incomplete: the run was stopped before its end"] if self.state == "partial" else []
+        return [*unfinished, *self.marks]
+
+    @property
     def not_measured(self) -> dict[str, str]:
         """What a reader could miss, to the reason."""
         sensed = next((model.sensors for model in self.models if model.sensors), None)
@@ -105,7 +111,11 @@ class BenchmarkResult:
     @property
     def sensed(self) -> list[tuple[str, SensorReport]]:
         """Name of each model of which the sensors told something, with what they told."""
-        return [(model.subject.name, model.sensors) for model in self.models if model.sensors]
+        return [
+            (model.subject.name, model.sensors)
+            for model in self.models
+            if model.sensors and model.sensors.told
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -111,18 +111,13 @@ def _percent(share: float | None) -> str:
 
 def _markdown(result: Roofline) -> str:
     host, settings = result.host, result.settings
-    busy = (
-        " The machine was busy: models and peaks are too low, repeat this on a quiet one."
-        if host.busy
-        else ""
-    )
     missing = [name for name in ("int8", "bf16") if name not in result.peaks.compute]
     absent = f" This CPU computes no {' and no '.join(missing)} of its own." if missing else ""
     versions = dict.fromkeys(f"{m.loaded.runtime} {m.loaded.runtime_version}" for m in result.models)
     paragraphs = [
         "# Roofline",
         f"`{result.command}`",
-        f"{result.created}. {host.describe()}{busy} {', '.join(versions)}.",
+        f"{result.created}. {host.describe()} {', '.join(versions)}.",
         f"![Multiply-accumulates a second against multiply-accumulates per byte]({PICTURE})",
         "## Models",
         markdown_table(HEADER, rows(result.models)),

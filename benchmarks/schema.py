@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgeseg.benchmarks.host import NOT_MEASURED
 from edgeseg.benchmarks.results import SCHEMA
 from edgeseg.errors import DataError
 
@@ -85,7 +84,7 @@ class ModelDocument(Document):
     @property
     def miou(self) -> float | None:
         """At label resolution, 0 to 1."""
-        if self.accuracy == NOT_MEASURED or isinstance(self.accuracy, str):
+        if isinstance(self.accuracy, str):
             return None
         return float(self.accuracy.label_resolution["miou"])
 

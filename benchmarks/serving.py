@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -13,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-import edgeseg
+from edgeseg.benchmarks.children import child_environment, last_line
+from edgeseg.benchmarks.process_sample import status_mib
 from edgeseg.benchmarks.summary import Times
 from edgeseg.errors import InferenceError
 from edgeseg.labels import Mask
@@ -173,8 +172,7 @@ class _Running:
         return Turn(np.array(times), time.perf_counter() - started, len(failures))
 
     def peak_mib(self) -> float:
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+        return status_mib("VmHWM", self._process.pid)
 
     def wait_until_it_answers(self) -> None:
         end = time.monotonic() + _START_SECONDS
@@ -205,26 +203,23 @@ class _Running:
 def _running(service: Service) -> Iterator[_Running]:
     port = _free_port()
     arguments = [argument.replace("{port}", str(port)) for argument in service.arguments]
-    # -m looks for edgeseg as this process found it, installed or not.
-    paths = [str(Path(edgeseg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    # A token that is set for other services would be asked of these clients too.
-    own = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    environment = child_environment()
+    # One that is set for other services would be asked of these clients too.
+    environment.pop(TOKEN_VARIABLE, None)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**own, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=environment,
         )
         try:
             running = _Running(service, port, process)
             try:
                 running.wait_until_it_answers()
             except InferenceError as error:
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines()
-                raise _failed(service, said[-1] if said else error.found) from error
+                raise _failed(service, last_line(log) or error.found) from error
             yield running
         finally:
             process.kill()

@@ -135,7 +135,7 @@ def _markdown(result: ServingBenchmark) -> str:
     paragraphs = [
         "# Services side by side" if len(result.services) > 1 else "# A service",
         f"`{result.command}`",
-        f"{result.created}. {host.describe()}{_BUSY if host.busy else ''}",
+        f"{result.created}. {host.describe()}",
         f"{settings}.",
         conclusion(result),
         markdown_table(HEADER, rows(result)),
@@ -146,7 +146,6 @@ def _markdown(result: ServingBenchmark) -> str:
     return "\n\n".join(text for text in paragraphs if text) + "\n"
 
 
-_BUSY = " The machine was busy: repeat this on a quiet one."
 _HOW = (
     "Clients are threads of one process on the same machine, each with one connection; they take their "
     "share of the cores. Each sends the same picture again as soon as it has its mask. Masks a second are "

@@ -107,9 +107,7 @@ def main() -> None:
     plain, smoothed = measure_flicker()
     sys.stdout.write(
         "# What a mask costs after inference\n\n`python -m edgeseg.benchmarks.sink_costs`\n\n"
-        f"{host.cpu}, {host.cores} cores; {host.system}; Python {host.python}. "
-        f"Load average before the start {host.load}"
-        f"{': the machine was busy, repeat this on a quiet one' if host.busy else ''}. "
+        f"{host.describe()} "
         f"Frames of 1280×720, masks of 256×256, {_ROUNDS} rounds that take turns.\n\n"
         f"{markdown_table(header, drawn)}\n\n{markdown_table(header, written)}\n\n"
         f"Flicker outside real motion, with {_NOISE:.0%} of the pixels at random: {100 * plain:.2f} % of the "

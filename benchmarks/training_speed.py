@@ -92,11 +92,10 @@ def write_training_speed(result: TrainingSpeedResult, path: Path) -> None:
 def _markdown(result: TrainingSpeedResult) -> str:
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result.settings.items())
     host = result.host
-    note = " The machine was busy: repeat this on a quiet one." if host.busy else ""
     return (
         "# Speed of training\n\n"
         f"`{result.command}`\n\n"
-        f"{result.created}. {host.describe()}{note}\n\n"
+        f"{result.created}. {host.describe()}\n\n"
         f"{settings}. Rounds that take turns, after one that does not count; medians.\n\n"
         f"{markdown_table(HEADER, rows(result))}\n\n{conclusion(result)}\n"
     )

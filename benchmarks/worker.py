@@ -10,7 +10,6 @@ import importlib
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,12 +72,15 @@ class _Served:
     """The model, and the endless sequence of its frames."""
 
     def __init__(self, runner: Runner, job: Job) -> None:
+        from edgeseg.benchmarks.process_sample import status_mib
+
         self._runner, self._job = runner, job
         self._number = 0
-        self._loaded_mib = _status_mib("VmRSS")
+        self._loaded_mib = status_mib("VmRSS")
 
     def answer(self, message: Message) -> Any:
         from edgeseg.benchmarks import protocol
+        from edgeseg.benchmarks.process_sample import status_mib
 
         match message:
             case protocol.WarmUp():
@@ -90,7 +92,7 @@ class _Served:
             case protocol.Predict():
                 return self._runner.predict(message.image)
             case protocol.AskMemory():
-                return protocol.Memory(self._loaded_mib, _status_mib("VmHWM"))
+                return protocol.Memory(self._loaded_mib, status_mib("VmHWM"))
         raise TypeError(f"a message of the protocol, not {type(message).__name__}")
 
     def _warm_up(self, message: WarmUp) -> WarmedUp:
@@ -155,12 +157,6 @@ def _decode(encoded: bytes) -> Any:
     from edgeseg.benchmarks.frames import decode
 
     return decode(encoded)
-
-
-def _status_mib(field: str) -> float:
-    # Not getrusage: its peak survives exec, so a child would report its parent's memory.
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def _ms(nanoseconds: int) -> float:

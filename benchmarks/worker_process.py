@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from multiprocessing import Pipe
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import edgeseg
+from edgeseg.benchmarks.children import child_environment, last_line
 from edgeseg.benchmarks.process_sample import sample
 from edgeseg.benchmarks.protocol import Job, Message, Opened
 from edgeseg.errors import EdgesegError, InferenceError
@@ -40,15 +38,13 @@ class Worker:
         # Runtimes print to stderr as they load; it is shown only if the process dies.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._connection, theirs = Pipe()
-        # -m looks for edgeseg as this process found it, installed or not.
-        paths = [str(Path(edgeseg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno()), str(time.monotonic_ns())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=child_environment(),
         )
         self.pid = self._process.pid
         # Only the child holds this end now: when it dies, receiving ends instead of waiting for ever.
@@ -107,11 +103,10 @@ class Worker:
 
     def _died(self) -> InferenceError:
         code = self._process.wait()
-        self._log.seek(0)
-        said = self._log.read().decode(errors="replace").strip().splitlines()
+        said = last_line(self._log)
         return InferenceError(
             self._model,
             expected="its benchmark process to finish",
-            found=f"it ended with code {code}" + (f": {said[-1]}" if said else ""),
+            found=f"it ended with code {code}" + (f": {said}" if said else ""),
             next_step="Code -9 is most often too little memory. Otherwise try: edgeseg verify on the bundle.",
         )

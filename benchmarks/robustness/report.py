@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from edgeseg.atomic import write_text
 from edgeseg.benchmarks.corruptions import CORRUPTIONS
+from edgeseg.benchmarks.documents import write_documents
 from edgeseg.benchmarks.pages import write_page
 from edgeseg.benchmarks.robustness import markdown
 from edgeseg.benchmarks.robustness.plan import CLEAN
@@ -15,14 +14,10 @@ from edgeseg.benchmarks.robustness.results import NOT_COVERED, RobustnessResult
 from edgeseg.benchmarks.robustness.sheet import strips, write_sheet
 from edgeseg.tables import points
 
-RESULT_FILE = "robustness.json"
-
 
 def write_numbers(result: RobustnessResult, folder: Path) -> None:
     """``robustness.json`` and ``robustness.md``: all that was found, and no package needed for it."""
-    document = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(folder / RESULT_FILE, document + "\n")
-    write_text(folder / "robustness.md", markdown.to_markdown(result))
+    write_documents(result.to_dict(), markdown.to_markdown(result), folder / "robustness")
 
 
 def write_pictures(result: RobustnessResult, folder: Path) -> None:

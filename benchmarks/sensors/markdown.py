@@ -13,7 +13,7 @@ HEADER = ("model", "W", "J per frame", "CPU MHz, first to last", "hottest, °C",
 
 def sensors_markdown(named: Sequence[tuple[str, SensorReport]]) -> str:
     """The section, or nothing where no sensor told anything."""
-    if not any(report.power or report.cpu_clock or report.temperatures for _, report in named):
+    if not named:
         return ""
     scopes = dict.fromkeys(report.power.scope for _, report in named if report.power)
     text = f"Power is of {', '.join(scopes)}, with all else that the machine did.\n\n" if scopes else ""

@@ -95,7 +95,12 @@ def open_slowdown(root: Path = Path("/")) -> Reader | Absent:
         # Renamed in 2023; older packages know the older name alone.
         ask = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
         ask = ask or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-        return lambda handle: {name: float(bool(ask(handle) & bit)) for name, bit in _SLOWDOWNS.items()}
+
+        def query(handle: Any) -> dict[str, float]:
+            reasons = ask(handle)
+            return {name: float(bool(reasons & bit)) for name, bit in _SLOWDOWNS.items()}
+
+        return query
 
     return _open(root, Quantity.COOLING, slowdowns, "clock event reasons")
 

@@ -73,6 +73,11 @@ class SensorReport:
     why_not: dict[str, str]
 
     @property
+    def told(self) -> bool:
+        """Whether there is anything to show of power, clock or temperature."""
+        return bool(self.power or self.cpu_clock or self.temperatures)
+
+    @property
     def hottest(self) -> str | None:
         """The temperature that was highest on average."""
         return max(self.temperatures, key=lambda name: self.temperatures[name].mean, default=None)

@@ -38,11 +38,11 @@ class Throttling:
         return bool(self.signs) if self.watched else None
 
 
-def find_throttling(recording: Recording, clock_share: float = CLOCK_SHARE) -> Throttling:
+def find_throttling(recording: Recording) -> Throttling:
     """Judge a recording that holds the run and the sample before it.
 
     Signs are a counter of the hardware that rose, a cooling device that was at work, a limit of the clock
-    that was lowered, and a clock under load that fell below ``clock_share`` of what it was at the beginning.
+    that was lowered, and a clock under load that fell below ``CLOCK_SHARE`` of what it was at the beginning.
     """
     watched, signs = [], []
     for judge in (_events, _cooling, _limits):
@@ -54,10 +54,10 @@ def find_throttling(recording: Recording, clock_share: float = CLOCK_SHARE) -> T
         if medians is None:
             continue
         watched.append("the CPU's clock under load")
-        if medians.min() < clock_share * medians[0]:
+        if medians.min() < CLOCK_SHARE * medians[0]:
             signs.append(
                 f"the CPU's clock under load fell from {medians[0]:.0f} to {medians.min():.0f} MHz, below "
-                f"{100 * clock_share:.0f} % of the beginning"
+                f"{100 * CLOCK_SHARE:.0f} % of the beginning"
             )
     return Throttling(tuple(watched), tuple(signs))
 
