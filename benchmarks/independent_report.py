@@ -89,7 +89,8 @@ def _markdown(result: IndependentBenchmark) -> str:
         f"{result.created}. {host.describe()} {', '.join(versions)}.",
         f"{settings['frames']} inferences by each of the two, in {settings['rounds']} rounds that take "
         f"turns; {settings['threads']} threads, {settings['warmup']} warm-up inferences, a process for each. "
-        "Each number is the median of its rounds; a ratio above 1 is edgeseg's the slower.",
+        "Each number is the median of its rounds, and each ratio that of the rounds' ratios; one above 1 is "
+        "edgeseg's the slower.",
         "\n".join(f"- {text}" for text in conclusions(result.comparisons)),
         markdown_table(HEADER, rows(result.comparisons)),
         "What each harness gives:",
