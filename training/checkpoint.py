@@ -62,9 +62,8 @@ def save_checkpoint(model: keras.Model, path: Path, info: CheckpointInfo) -> Non
         model.save(staging)
         config = json.loads(_read_member(staging, _CONFIG_MEMBER))
         config.pop("compile_config", None)
-        _replace_members(
-            staging, {_CONFIG_MEMBER: json.dumps(config), INFO_MEMBER: info.model_dump_json(indent=2)}
-        )
+        members = {_CONFIG_MEMBER: json.dumps(config), INFO_MEMBER: info.model_dump_json(indent=2)}
+        _replace_members(staging, members, beside=path)
 
 
 def load_checkpoint(path: Path) -> tuple[keras.Model, CheckpointInfo | None]:
@@ -190,8 +189,13 @@ def _read_member(path: Path, name: str) -> bytes:
         return archive.read(name)
 
 
-def _replace_members(path: Path, members: dict[str, str]) -> None:
-    with atomic_file(path) as staging, zipfile.ZipFile(path) as old, zipfile.ZipFile(staging, "w") as new:
+def _replace_members(path: Path, members: dict[str, str], beside: Path) -> None:
+    """``beside`` is whose leftovers are looked for: a staging file's own would stay for ever."""
+    with (
+        atomic_file(path, beside=beside) as staging,
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(staging, "w") as new,
+    ):
         for entry in old.infolist():
             if entry.filename not in members:
                 new.writestr(entry, old.read(entry))

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,27 @@ class Cluster:
             return tf.where(first, tf.constant(own), tf.zeros_like(own))
 
         return self.strategy.reduce("SUM", tf.function(self.strategy.run)(mine), axis=None).numpy()
+
+    def check_alike(self, digests: Mapping[str, str]) -> None:
+        """Refuse to train together on what differs: the sums would be of different things, and nobody told.
+
+        Args:
+            digests: What has to be the same in every process, to its SHA-256 in hexadecimal.
+
+        Raises:
+            TrainingError: Something here is not what it is at the chief.
+        """
+        own = [[int(digest[i : i + 8], 16) for i in range(0, 64, 8)] for digest in digests.values()]
+        chiefs = self.of_chief(own)
+        pairs = zip(digests, own, chiefs.tolist(), strict=True)
+        if different := [name for name, mine, theirs in pairs if mine != theirs]:
+            raise TrainingError(
+                f"worker {self.index}",
+                expected=f"the same {' and '.join(different)} as worker 0",
+                found="others",
+                next_step="Start every worker with the same options and data; before --resume, copy the run "
+                "folder of worker 0 as it is now to the others.",
+            )
 
     @contextmanager
     def run_folder(self, path: Path) -> Iterator[Path]:

@@ -24,6 +24,7 @@ from edgeseg.training.examiner import Examiner
 from edgeseg.training.models import inference_model
 from edgeseg.training.network import check_sizes, choose_precision, new_network
 from edgeseg.training.observer import Observer, Observers, Run, Status, Stopped
+from edgeseg.training.optimizer import ENCODER
 from edgeseg.training.plots import plot_labels
 from edgeseg.training.precision import default_workers, dtype_policy
 from edgeseg.training.recipe import Recipe, make_recipe, read_recipe
@@ -194,7 +195,18 @@ def _run(folder: RunFolder, recipe: Recipe, data: _Data, model: keras.Model, pre
         parameters=inference_model(model).count_params(),
         steps_per_epoch=steps_per_epoch(recipe, data.train),
         first_epoch=0,
+        without_effect=_without_effect(recipe, model),
     )
+
+
+def _without_effect(recipe: Recipe, network: keras.Model) -> tuple[str, ...]:
+    """No reason to refuse: a comparison of models gives all of them one recipe."""
+    idle = []
+    if all(layer.name != ENCODER for layer in network.layers):
+        idle += ["encoder_rate", "encoder_frozen_epochs"]
+    if recipe.teacher is None:
+        idle += ["distill_distance", "distill_weight", "distill_temperature"]
+    return tuple(name for name in idle if getattr(recipe, name) != Recipe.model_fields[name].default)
 
 
 def _write_start(run: Run, data: _Data) -> None:
@@ -244,6 +256,7 @@ def _fit_epochs(
 ) -> None:
     """The epochs that are left; each is added to ``rows``."""
     recipe = run.recipe
+    cluster.check_alike(_digests(run, data, trainee))
     examiner = Examiner(recipe, data.train, trainee.objective, cluster)
     with (
         _loader(recipe, data.train, training=True, part=cluster.part) as train_loader,
@@ -260,6 +273,19 @@ def _fit_epochs(
             # The loader shuffles, by seed and epoch; Keras would shuffle its batches again, by chance.
             shuffle=False,
         )
+
+
+def _digests(run: Run, data: _Data, trainee: Trainee) -> dict[str, str]:
+    """What all processes of a run have to have in common."""
+    weights = hashlib.sha256()
+    for array in trainee.network.get_weights():
+        weights.update(array.tobytes())
+    return {
+        "recipe": run.recipe.settings_hash(),
+        "images and labels": data.fingerprint,
+        "precision": hashlib.sha256(run.precision.encode()).hexdigest(),
+        f"weights after {run.first_epoch} epochs": weights.hexdigest(),
+    }
 
 
 def _resumable_info(folder: RunFolder, recipe: Recipe) -> CheckpointInfo:

@@ -21,7 +21,10 @@ class Stopped(Exception):  # noqa: N818 - no error: nothing went wrong
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it starts. ``first_epoch`` is 0, or the number of epochs that a resumed run has already."""
+    """A run as it starts. ``first_epoch`` is 0, or the number of epochs that a resumed run has already.
+
+    ``without_effect`` are settings that were changed and change nothing in this run.
+    """
 
     folder: RunFolder
     recipe: Recipe
@@ -30,6 +33,7 @@ class Run:
     parameters: int
     steps_per_epoch: int
     first_epoch: int
+    without_effect: tuple[str, ...] = ()
 
 
 class Observer:

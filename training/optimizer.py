@@ -42,7 +42,8 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int, network: keras.Model) -
         encoder_rate=recipe.encoder_rate,
         encoder_frozen_steps=recipe.encoder_frozen_epochs * steps_per_epoch,
         use_ema=recipe.ema > 0,
-        ema_momentum=recipe.ema,
+        # Keras averages after every step, though the weights change only at every accumulate-th.
+        ema_momentum=recipe.ema ** (1 / recipe.accumulate),
         gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
     )
     if keras.config.dtype_policy().compute_dtype == "float16":

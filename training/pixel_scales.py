@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from edgeseg.errors import UsageError
+
+Order = Literal["rgb", "bgr"]
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -27,3 +33,19 @@ PIXEL_SCALES: dict[str, _Scale] = {
     "efficientnetv2": ((1 / 128,) * 3, (-1.0,) * 3),
 }
 """Name of a scale to (scale, offset) of the red, green and blue pixel: ``scale * pixel + offset``."""
+
+
+def channel_order(asked: str | None, pixel_scale: str | None) -> Order:
+    """The order of colours that a network takes: what was asked for, else what its scale is known for.
+
+    ``keras.applications`` turns the colours in its mode ``caffe`` and in no other.
+
+    Raises:
+        UsageError: There is no such order.
+    """
+    if asked is None:
+        return "bgr" if pixel_scale == "caffe" else "rgb"
+    for known in ("rgb", "bgr"):
+        if asked == known:
+            return known  # type: ignore[return-value]
+    raise UsageError("--channel-order", expected="rgb or bgr", found=repr(asked), next_step="Choose one.")

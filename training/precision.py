@@ -53,6 +53,11 @@ def default_workers() -> int:
 
 def has_accelerator() -> bool:
     """Whether the backend has a GPU or TPU to train on."""
+    if keras.backend.backend() == "torch":
+        # Keras's distribution knows no device of Torch.
+        import torch
+
+        return bool(torch.cuda.is_available())
     # Asked for a GPU by name, JAX raises where there is none.
     return any(name.startswith(_ACCELERATORS) for name in keras.distribution.list_devices())
 
@@ -65,11 +70,15 @@ def device_name() -> str:
         import jax
 
         return str(jax.local_devices()[0].device_kind)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return str(torch.cuda.get_device_name())
     return str(_gpu_details().get("device_name", "GPU"))
 
 
 def accelerator_memory() -> int | None:
-    """Bytes that the backend may use on the first accelerator; ``None`` where it says none."""
+    """Bytes that the backend may use on the first accelerator; ``None`` where it says none, as Torch does."""
     if not has_accelerator():
         return None
     if keras.backend.backend() == "jax":
@@ -90,13 +99,16 @@ def _compute_capability() -> float:
         import jax
 
         return float(getattr(jax.local_devices()[0], "compute_capability", "inf"))
-    major, minor = _gpu_details().get("compute_capability", (0, 0))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        major, minor = torch.cuda.get_device_capability()
+    else:
+        major, minor = _gpu_details().get("compute_capability", (0, 0))
     return major + minor / 10
 
 
 def _gpu_details() -> dict[str, Any]:
-    if keras.backend.backend() != "tensorflow":
-        return {}
     import tensorflow as tf
 
     details: dict[str, Any] = tf.config.experimental.get_device_details(

@@ -118,10 +118,22 @@ class Recipe(BaseModel):
 
     def hash(self) -> str:
         """SHA-256, hexadecimal, of all that has an effect on the trained model."""
-        # Recipes of before there was extra data keep their hash, and their runs can be resumed.
-        without = _WITHOUT_EFFECT | (set() if self.extra_data else {"extra_data"})
-        values = self.model_dump(mode="json", exclude=without)
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode("utf-8")).hexdigest()
+        values = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        # Recipes of before there were these fields keep their hash, and their runs can be resumed.
+        if not self.extra_data:
+            del values["extra_data"]
+        before = AugmentConfig()
+        for name in ("blur_sigma", "noise_sigma"):
+            if getattr(self.augment, name) == getattr(before, name):
+                del values["augment"][name]
+        return _digest(values)
+
+    def settings_hash(self) -> str:
+        """The same without the files' places, which two machines may have under different names."""
+        values = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"data", "extra_data", "teacher"})
+        options = values["model_options"].items()
+        values["model_options"] = {k: v for k, v in options if not str(v).endswith((".h5", ".keras"))}
+        return _digest(values)
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -129,6 +141,10 @@ class Recipe(BaseModel):
     def write(self, path: Path) -> None:
         """Write as YAML, atomically."""
         write_text(path, self.to_yaml())
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def make_recipe(values: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> Recipe:

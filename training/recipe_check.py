@@ -10,14 +10,15 @@ from edgeseg.training.data import open_dataset
 from edgeseg.training.data.joined import check_joinable
 from edgeseg.training.network import check_sizes, new_network
 from edgeseg.training.recipe import Recipe
+from edgeseg.training.teacher import open_teacher
 
 
 def check_recipes(recipes: Iterable[Recipe]) -> None:
     """Find what does not fit now, and not after the hours that the runs before it take.
 
     Raises:
-        UsageError: A recipe does not fit its model, its loss or the labels.
-        DataError: The dataset cannot be read.
+        UsageError: A recipe does not fit its model, its loss, its teacher or the labels.
+        DataError: The dataset or a teacher cannot be read.
     """
     check_one_of_each([recipe] for recipe in recipes)
 
@@ -47,8 +48,12 @@ def _check(recipe: Recipe, built: list[object]) -> None:
     if recipe.extra_data:
         check_joinable(labels, open_dataset(recipe.extra_data).labels)
     check_loss(recipe, labels)
-    network = (recipe.model, recipe.model_options, recipe.train_size)
+    network = (recipe.model, recipe.model_options, recipe.size, recipe.crop)
     if network not in built:
         check_sizes(recipe, labels)
         new_network(recipe, labels)
         built.append(network)
+    taught = (recipe.teacher, recipe.size, recipe.crop)
+    if taught not in built:
+        open_teacher(recipe, labels)
+        built.append(taught)

@@ -199,6 +199,8 @@ def _compiled_step(trainee: Trainee) -> Callable[[Any], Any]:
         return tf.function(taken, jit_compile=jit_compile() is not False)
     if backend == "jax":
         return _jax_step(trainee)
+    if backend == "torch":
+        return lambda batch: (trainee.train_step(batch), trainee.trainable_variables[0].value.sum())[1]
     raise NotImplementedError(f"the step of the backend {backend}")
 
 

@@ -72,6 +72,9 @@ class TrainingProgress(Observer):
             f"{run.precision}; loss {recipe.loss}; {run.steps_per_epoch} steps of {recipe.batch} per epoch",
             markup=False, soft_wrap=True,
         )  # fmt: skip
+        if run.without_effect:
+            names = ", ".join(run.without_effect)
+            console.print(f"Without effect: {names} (no encoder, or no teacher, in this run)", markup=False)
         if run.first_epoch:
             console.print(f"Continuing after epoch {run.first_epoch} of {recipe.epochs}")
         if run.first_epoch < recipe.epochs:

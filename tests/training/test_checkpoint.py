@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from edgeseg.atomic import StagedFile, clear_leftovers
 from edgeseg.errors import DataError, UsageError
 from edgeseg.training.checkpoint import (
     CheckpointInfo,
@@ -195,3 +196,25 @@ def test_a_model_to_train_on_keeps_its_precision_and_the_order_of_its_variables(
     again = load_trainable(path)
     assert again.get_layer("head").compute_dtype == "bfloat16"
     assert [v.path for v in again.variables] == [v.path for v in model.variables]
+
+
+def test_what_a_kill_leaves_at_any_moment_is_found_again(tmp_path: Path, monkeypatch) -> None:
+    """Killed while the archive that Keras wrote is written once more: two staging files lie there."""
+    path = tmp_path / "last.keras"
+    save_checkpoint(small_model(), path, INFO)
+
+    class Killed:
+        def save(self, staging: Path) -> None:
+            staging.write_bytes(path.read_bytes())
+            monkeypatch.setattr(zipfile.ZipFile, "writestr", killed)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StagedFile, "discard", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(Killed(), path, INFO)
+    assert len(list(tmp_path.iterdir())) == 3
+    clear_leftovers(path)
+    assert list(tmp_path.iterdir()) == [path]

@@ -20,7 +20,7 @@ from edgeseg.training.callbacks import EpochSeeds
 from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
 from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import open_dataset, prepare
-from edgeseg.training.fit import TrainResult, resume, train
+from edgeseg.training.fit import TrainResult, _without_effect, resume, train
 from edgeseg.training.models import unet_mini
 from edgeseg.training.observer import Observer, Run, Status
 from edgeseg.training.recipe import make_recipe, read_recipe
@@ -112,6 +112,17 @@ def test_best_is_the_epoch_of_the_highest_val_miou(straight: tuple[TrainResult, 
     assert (info.epoch, info.val_miou) == (best.epoch, best.val_miou)
     assert last.epoch == 3
     assert info.recipe_hash == result.recipe.hash()
+
+
+def test_settings_that_change_nothing_are_named(straight: tuple[TrainResult, Recorder], bands: str) -> None:
+    """U-Net Mini has no encoder, and this run no teacher."""
+    assert straight[1].run is not None
+    assert straight[1].run.without_effect == ()
+    recipe = make_recipe({"data": bands, "encoder_rate": 0.5, "distill_weight": 2.0})
+    network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    assert _without_effect(recipe, network) == ("encoder_rate", "distill_weight")
+    network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="encoder")])
+    assert _without_effect(recipe, network) == ("distill_weight",)
 
 
 def test_summary_is_the_best_checkpoints_score(straight: tuple[TrainResult, Recorder]) -> None:

@@ -32,6 +32,14 @@ def test_hash_follows_what_matters() -> None:
     assert make_recipe({"data": "synthetic"}, {"augment.rotate": "0"}).hash() != base.hash()
 
 
+def test_a_new_field_leaves_the_hash_as_it_was() -> None:
+    """A run of before can be resumed only by its own hash: leave out of it what is at the default."""
+    known = "1f242e1eb71a598f60993d63f7039163f439c5559fa71abb8a5362e424472edd"
+    assert make_recipe({"data": "synthetic"}).hash() == known
+    for name, values in (("noise_sigma", "[0.1, 0.2]"), ("blur_sigma", "[1, 2]")):
+        assert make_recipe({"data": "synthetic"}, {f"augment.{name}": values}).hash() != known
+
+
 def test_settings_reach_nested_fields_and_win() -> None:
     recipe = make_recipe(
         {"data": "synthetic", "epochs": 5},

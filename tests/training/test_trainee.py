@@ -253,15 +253,18 @@ def test_the_averages_of_averaged_weights_are_of_the_features_they_make(
     assert np.allclose(norm.moving_mean, features.mean(axis=(0, 1, 2)), atol=1e-4)
 
 
-def test_the_moving_average_is_the_formulas(tiny_recipe: Any, cached: CachedSplit) -> None:
-    recipe = tiny_recipe(ema=0.75)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_moving_average_is_the_formulas(tiny_recipe: Any, cached: CachedSplit, accumulate: int) -> None:
+    """Where two steps make an update, each of the two averages by the root: an update counts the same."""
+    recipe = tiny_recipe(ema=0.75, accumulate=accumulate)
+    kept = 0.75 ** (1 / accumulate)
     network = new_network(recipe, cached.labels)
     trainee = make_trainee(network, recipe, cached)
     average = None
-    for step in range(3):
+    for step in range(3 * accumulate):
         trainee.train_on_batch(cached.images[:4], cached.masks[:4])
         weight = ops.convert_to_numpy(network.trainable_variables[0]).copy()
-        average = weight if step == 0 else 0.75 * average + 0.25 * weight
+        average = weight if step < accumulate else kept * average + (1 - kept) * weight
     twin = empty_network(recipe, cached.labels, recipe.size)
     trainee.optimizer.finalize_variable_values(twin.trainable_variables)
     assert np.allclose(ops.convert_to_numpy(twin.trainable_variables[0]), average, atol=1e-6)

@@ -28,10 +28,6 @@ Hue = Annotated[float, Field(ge=0, le=90)]
 Level = Annotated[float, Field(ge=0, le=255)]
 
 
-NOISE_RANGE = (0.01, 0.04)
-"""Standard deviation of sensor noise, for pixels of 0 to 1."""
-
-
 class AugmentConfig(BaseModel):
     """How training images are varied; the defaults suit a camera that looks along the road.
 
@@ -49,8 +45,10 @@ class AugmentConfig(BaseModel):
         hue: Largest change in degrees of 180 (OpenCV's hue); ``saturation`` of 255.
         saturation: See ``hue``.
         color: Share of each of brightness with contrast, gamma, and hue with saturation.
-        blur: Share of a slight Gaussian blur, as by a lens or motion.
+        blur: Share of a slight Gaussian blur, as by a lens or motion, over 3 or 5 pixels.
+        blur_sigma: Range of its standard deviation in pixels.
         noise: Share of sensor noise.
+        noise_sigma: Range of its standard deviation, for pixels of 0 to 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,11 +65,13 @@ class AugmentConfig(BaseModel):
     saturation: Level = 25.0
     color: Share = 0.5
     blur: Share = 0.1
+    blur_sigma: tuple[float, float] = (0.5, 3.0)
     noise: Share = 0.1
+    noise_sigma: tuple[float, float] = (0.01, 0.04)
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> AugmentConfig:
-        for name in ("scale", "gamma"):
+        for name in ("scale", "gamma", "blur_sigma", "noise_sigma"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be a range of two positive numbers, low first")
@@ -178,8 +178,8 @@ def _pixel_pipeline(config: AugmentConfig) -> albumentations.Compose:
             a.RandomBrightnessContrast(config.brightness, config.contrast, p=config.color),
             a.RandomGamma(config.gamma, p=config.color),
             a.HueSaturationValue(config.hue, config.saturation, 0, p=config.color),
-            a.GaussianBlur(blur_limit=(3, 5), p=config.blur),
-            a.GaussNoise(std_range=NOISE_RANGE, noise_scale_factor=0.5, p=config.noise),
+            a.GaussianBlur(blur_limit=(3, 5), sigma_limit=config.blur_sigma, p=config.blur),
+            a.GaussNoise(std_range=config.noise_sigma, noise_scale_factor=0.5, p=config.noise),
         ]
     )
 

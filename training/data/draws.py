@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.training.data.augment import NOISE_RANGE, AugmentConfig, draw_view
+from edgeseg.training.data.augment import AugmentConfig, draw_view
 
 Numbers = npt.NDArray[np.float32]
 
 _DRAWS = 3
-_NARROWEST_BLUR, _WIDEST_BLUR = 0.5, 3.0
 
 
 class Draws(NamedTuple):
@@ -87,14 +86,14 @@ def draw_epoch(
         hue=_float32(tinted * rng.uniform(-config.hue, config.hue, count) / 180),
         saturation=_float32(tinted * rng.uniform(-config.saturation, config.saturation, count) / 255),
         blur=_blur_weights(config, count, rng),
-        noise=_float32(_chosen(config.noise, count, rng) * 255 * rng.uniform(*NOISE_RANGE, count)),
+        noise=_float32(_chosen(config.noise, count, rng) * 255 * rng.uniform(*config.noise_sigma, count)),
         place=_float32(rng.integers(0, noise_store, count)),
     )
 
 
 def _blur_weights(config: AugmentConfig, count: int, rng: np.random.Generator) -> Numbers:
     """Gaussian weights at distances 1 and 2 of kernels of 3 or 5 pixels."""
-    sigma = rng.uniform(_NARROWEST_BLUR, _WIDEST_BLUR, count)
+    sigma = rng.uniform(*config.blur_sigma, count)
     near, far = np.exp(-0.5 / sigma**2), np.exp(-2 / sigma**2) * (rng.random(count) < 0.5)
     weights = np.column_stack([near, far]) / (1 + 2 * (near + far))[:, None]
     return _float32(_chosen(config.blur, count, rng)[:, None] * weights)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from edgeseg.errors import DataError, MissingExtraError, UsageError
 from edgeseg.training.data import CachedSplit, open_dataset, prepare
 from edgeseg.training.data.augment import AugmentConfig, Augmenter
+from edgeseg.training.data.draws import draw_epoch
 from edgeseg.training.data.loader import BatchLoader
 
 SIZE = 32
@@ -173,6 +174,26 @@ def test_each_setting_does_something_and_none_does_nothing(name: str) -> None:
     assert only.enabled
     assert (changed != image).any()
     assert (ids != mask).any() == (name in ("horizontal_flip", "geometry"))
+
+
+@pytest.mark.parametrize("name", ["blur", "noise"])
+def test_a_strength_is_as_strong_as_it_says(name: str) -> None:
+    """On the host and on the device alike."""
+    image, mask = _scene()
+    weak, strong = ((0.3, 0.3), (3.0, 3.0)) if name == "blur" else ((0.01, 0.01), (0.2, 0.2))
+    changes = []
+    for strength in (weak, strong):
+        only = AugmentConfig.none().model_copy(update={name: 1.0, f"{name}_sigma": strength})
+        changes.append(np.abs(Augmenter(only)(image, mask, 0)[0].astype(float) - image).mean())
+        draws = draw_epoch(only, size=image.shape[:2], crop=None, noise_store=64, count=3, seed=1, epoch=0)
+        if name == "noise":
+            assert draws.noise == pytest.approx([255 * strength[0]] * 3)
+        else:
+            near = np.exp(-0.5 / strength[0] ** 2)
+            far = draws.blur[:, 1] / (1 - 2 * draws.blur.sum(axis=1))
+            assert draws.blur[:, 0] / (1 - 2 * draws.blur.sum(axis=1)) == pytest.approx([near] * 3, rel=1e-3)
+            assert (far < near).all()
+    assert changes[1] > 2 * changes[0]
 
 
 def test_settings_out_of_range_are_refused() -> None:
