@@ -118,9 +118,9 @@ def load(
         trusted_keys: Public keys, PEM files. Where given, one of them must have signed the bundle.
         isolate: Load the model and run a frame in a process of its own first, with limits of time and
             memory, so that a model file that crashes or hangs its runtime is an error here and not the end of
-            this process. The commands ``verify``, ``install`` and ``run`` do. It is off by default, for it
-            takes about as long as loading does and starts an interpreter, and a program that loads bundles
-            of its own making gains nothing by it.
+            this process, as edgeseg's commands do. It is off by default, for it takes about as long as
+            loading does and starts an interpreter, and a program that loads bundles of its own making gains
+            nothing by it.
 
     Raises:
         BundleError: The bundle is damaged, unsafe, or gives other masks than it gave at export.

@@ -1,7 +1,7 @@
 """What keeps a node of an ONNX file off a Jetson's DLA, by NVIDIA's texts; each reason names its own.
 
-The ranges of kernels, windows, strides, paddings and dilations were written down without the text at hand:
-look them up in it before relying on one.
+The ranges of kernels, windows, strides, paddings and dilations were written down without the text at hand,
+and their reasons say so.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edgeseg.runtimes.onnx_graph import FLOAT, FLOAT16, INT8, INT32, INT64, UINT8, Graph, Node
 
 RESTRICTIONS = "TensorRT documentation, 'DLA Supported Layers and Restrictions'"
+RANGES = f"{RESTRICTIONS}; the range from memory, look it up"
 OPERATORS = "NVIDIA Deep-Learning-Accelerator-SW, operators/README.md, 'Operator Support Matrix'"
 
 _NATIVE = frozenset({
@@ -190,7 +191,7 @@ def _four_dimensions(layer: Layer) -> Iterator[Reason]:
 def _within(what: str, sizes: Sequence[int], least: int, most: int) -> Iterator[Reason]:
     if any(not least <= size <= most for size in sizes):
         said = f"{what} {list(sizes)} is not from {least} to {most}"
-        yield Reason(said, RESTRICTIONS, f"use a {what} from {least} to {most}")
+        yield Reason(said, RANGES, f"use a {what} from {least} to {most}")
 
 
 _RULES: dict[str, tuple[Callable[[Layer], Iterator[Reason]], ...]] = {

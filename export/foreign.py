@@ -17,6 +17,8 @@ from edgeseg.labels import LabelSet
 if TYPE_CHECKING:
     import keras
 
+    from edgeseg.training.pixel_scales import Order
+
 
 @dataclass(frozen=True)
 class Foreign:
@@ -24,6 +26,8 @@ class Foreign:
 
     Args:
         pixel_scale: One of ``PIXEL_SCALES``: how its training scaled the pixels.
+        channel_order: ``rgb`` or ``bgr``: the order of colours that it takes; ``None``: what its scale is
+            known for.
         size: Height and width of its input, where the file leaves them open.
         labels: The classes of its output in their order. Without them they are taken to be the dataset's.
     """
@@ -31,6 +35,7 @@ class Foreign:
     pixel_scale: str | None = None
     size: tuple[int, int] | None = None
     labels: LabelSet | None = None
+    channel_order: str | None = None
 
 
 def custom_objects() -> dict[str, Any]:
@@ -52,15 +57,20 @@ def to_contract(model: keras.Model, foreign: Foreign, file: Path) -> keras.Model
         UsageError: It is no segmentation model, what must be known of it was not given, or does not fit it.
     """
     from edgeseg.training.models.logits import without_probabilities
+    from edgeseg.training.pixel_scales import channel_order
 
-    shape = _input_shape(model, file)
-    if model.inputs[0].dtype == "uint8":
+    known = _input_shape(model, file)[1:3]
+    size = fitting_size(file, known, foreign.size)
+    raw_pixels = model.inputs[0].dtype == "uint8"
+    if raw_pixels:
         _refuse_scale(foreign, file)
-        fitting_size(file, shape[1:3], foreign.size)
-        return without_probabilities(model)
-    height, width = fitting_size(file, shape[1:3], foreign.size)
-    _require_scale(foreign, file, model)
-    return _wrapped(model, str(foreign.pixel_scale), height, width)
+    else:
+        _require_scale(foreign, file, model)
+    order = channel_order(foreign.channel_order, foreign.pixel_scale)
+    network = without_probabilities(model)
+    if raw_pixels and order == "rgb" and known == size and network.output_shape[-1] > 1:
+        return network
+    return _wrapped(network, foreign.pixel_scale, order, size)
 
 
 def _input_shape(model: keras.Model, file: Path) -> tuple[int | None, ...]:
@@ -116,18 +126,22 @@ def _require_scale(foreign: Foreign, file: Path, model: keras.Model) -> None:
         )
 
 
-def _wrapped(model: keras.Model, pixel_scale: str, height: int, width: int) -> keras.Model:
+def _wrapped(
+    network: keras.Model, pixel_scale: str | None, order: Order, size: tuple[int, int]
+) -> keras.Model:
     import keras
 
-    from edgeseg.training.models.logits import without_probabilities
     from edgeseg.training.models.pixel_scale import rescale
 
-    image = keras.Input((height, width, 3), dtype="uint8", name="image")
-    x = without_probabilities(model)(rescale(image, pixel_scale))
+    image = keras.Input((*size, 3), dtype="uint8", name="image")
+    x = image if pixel_scale is None else rescale(image, pixel_scale)
+    if order == "bgr":
+        x = keras.layers.Concatenate(name="bgr")([x[..., 2:], x[..., 1:2], x[..., :1]])
+    x = network(x)
     if x.shape[-1] == 1:
         x = _two_classes(x)
     return keras.Model(
-        image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=model.name
+        image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=network.name
     )
 
 

@@ -56,6 +56,7 @@ class VerifyOptions:
             the one that the export measured on without.
         samples: At most so many samples of it, spread evenly; by default as many as the export measured on.
         pixel_scale: How pixels were scaled in the training of ``against``, where that was not edgeseg's.
+        channel_order: The order of its colours, likewise.
         trusted_keys: Public keys, PEM files. Where given, one of them must have signed the bundle.
     """
 
@@ -65,6 +66,7 @@ class VerifyOptions:
     split: str | None = None
     samples: int | None = None
     pixel_scale: str | None = None
+    channel_order: str | None = None
     trusted_keys: Sequence[Path] | None = None
 
 
@@ -92,11 +94,12 @@ def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: 
         total = sum(member.size for member in bundle.manifest.members)
         seen(f"{len(bundle.members)} members, {total / 1e6:.1f} MB, {bundle.signature}")
     wrapping = bundle.manifest.models[0].wrapping
-    if wrapping is not None and options.pixel_scale is not None:
+    told = options.pixel_scale or options.channel_order
+    if wrapping is not None and told is not None:
         raise UsageError(
-            "--pixel-scale",
+            "--pixel-scale" if options.pixel_scale else "--channel-order",
             expected=f"none, for the wrapped bundle {path.name} records how {wrapping.file} takes its pixels",
-            found=options.pixel_scale,
+            found=told,
             next_step="Leave it out.",
         )
     _check_models(bundle, on_check)
@@ -147,7 +150,7 @@ def _check_against_keras(
     bundle: Bundle, against: Path, options: VerifyOptions, on_check: OnCheck, stage: Stage
 ) -> None:
     size = bundle.manifest.input
-    foreign = Foreign(options.pixel_scale, (size.height, size.width))
+    foreign = Foreign(options.pixel_scale, (size.height, size.width), channel_order=options.channel_order)
     source = open_source(against, options.data, options.split, stage, foreign)
     require_same_classes(bundle.labels, source.labels, f"dataset {source.dataset.spec}")
     same = file_sha256(against) == bundle.manifest.lineage.keras_file_sha256

@@ -235,7 +235,8 @@ class Manifest(Part):
         except ValueError as error:
             raise _damaged(source, f"bytes that are not canonical JSON ({error})") from error
         version = values.get("schema_version")
-        if version != SCHEMA_VERSION:
+        # true == 1
+        if version != SCHEMA_VERSION or isinstance(version, bool):
             raise ManifestError(
                 source,
                 expected=f"schema version {SCHEMA_VERSION}",
@@ -245,7 +246,8 @@ class Manifest(Part):
         if values.get("digest") != _digest(values):
             raise _damaged(source, "bytes that do not match its own digest")
         try:
-            return cls.model_validate(values)
+            # Strictly, and as JSON, where a list is the only form of a tuple: '12' and true are no numbers.
+            return cls.model_validate_json(data, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "manifest"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseg.cli.options import BundleArgument, PrecisionOption
+from edgeseg.cli.options import BundleArgument, PrecisionOption, TrustedKeysOption
 
 if TYPE_CHECKING:
     from edgeseg.bundle import Bundle, ModelFile
@@ -26,6 +26,7 @@ def build(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build although there is an engine that fits.")
     ] = False,
+    require_signature: TrustedKeysOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Build the TensorRT engine ahead of the first run, and keep it if the golden frames pass.
@@ -37,7 +38,7 @@ def build(
     from edgeseg.bundle import Bundle
     from edgeseg.cli.console import console, done, print_json
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, require_signature or None)
     with console.status("building the engine"):
         model, prepared = _prepare(opened, precision, cache, rebuild)
     values = _values(opened, model, prepared)

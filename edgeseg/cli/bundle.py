@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseg.cli.export_options import JsonOption, OutOption
-from edgeseg.cli.options import PixelScaleOption
+from edgeseg.cli.options import ChannelOrderOption, PixelScaleOption
 from edgeseg.export import defaults
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ def bundle(
     file: Annotated[Path, typer.Argument(help="A .tflite or .onnx file of one image to one class map.")],
     labels: Annotated[Path, typer.Option(help="labels.yaml with its classes in the order of its ids.")],
     pixel_scale: PixelScaleOption = None,
-    channel_order: Annotated[
-        str, typer.Option(help="Order of colours that the model takes: rgb or bgr.")
-    ] = "rgb",
+    channel_order: ChannelOrderOption = None,
     size: Annotated[str | None, typer.Option(help="Input size, HxW, where the file leaves it open.")] = None,
     output_name: Annotated[
         str | None, typer.Option(help="The output that gives the classes, where there are several.")

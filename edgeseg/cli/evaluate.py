@@ -141,7 +141,7 @@ def _open_keras(file: Path, flip: bool) -> _Model:
 def _open_bundle(folder: Path, trusted_keys: list[Path] | None) -> _Model:
     from edgeseg.segmenter import load
 
-    segmenter = load(folder, trusted_keys=trusted_keys)
+    segmenter = load(folder, trusted_keys=trusted_keys, isolate=True)
     name = folder.name.removesuffix(".edgeseg")
     measured = segmenter.model.measured
     return _Model(

@@ -27,12 +27,13 @@ from edgeseg.cli.export_options import (
     SplitOption,
     TargetOption,
 )
-from edgeseg.cli.options import PixelScaleOption
+from edgeseg.cli.options import ChannelOrderOption, PixelScaleOption
 from edgeseg.export import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgeseg.export.foreign import Foreign
     from edgeseg.export.pipeline import ExportResult
     from edgeseg.export.plan import ExportOptions
 
@@ -55,6 +56,7 @@ def export(
     out: OutOption = defaults.OUT,
     name: NameOption = None,
     pixel_scale: PixelScaleOption = None,
+    channel_order: ChannelOrderOption = None,
     size: SizeOption = None,
     labels: LabelsOption = None,
     dla: DlaOption = False,
@@ -86,10 +88,11 @@ def export(
             pixel_scale,
             parse_size(size) if size else None,
             read_labels(labels, labels.stem) if labels else None,
+            channel_order,
         ),
     )
     result = _exported(checkpoint, data, options, json_)
-    _print_end(result, checkpoint, data, pixel_scale)
+    _print_end(result, checkpoint, data, options.foreign)
 
 
 def _exported(checkpoint: Path, data: str | None, options: ExportOptions, json_: bool) -> ExportResult:
@@ -123,7 +126,7 @@ def _exported(checkpoint: Path, data: str | None, options: ExportOptions, json_:
     return result
 
 
-def _print_end(result: ExportResult, checkpoint: Path, data: str | None, pixel_scale: str | None) -> None:
+def _print_end(result: ExportResult, checkpoint: Path, data: str | None, foreign: Foreign) -> None:
     import shlex
 
     from edgeseg.cli.console import done, note
@@ -133,5 +136,7 @@ def _print_end(result: ExportResult, checkpoint: Path, data: str | None, pixel_s
     for text in [*result.notes, result.manifest.build.note]:
         note(text)
     verify = ["edgeseg", "verify", str(result.path), "--against", str(checkpoint)]
-    verify += ["--data", str(data), "--pixel-scale", pixel_scale] if pixel_scale else []
+    verify += ["--data", data] if data else []
+    verify += ["--pixel-scale", foreign.pixel_scale] if foreign.pixel_scale else []
+    verify += ["--channel-order", foreign.channel_order] if foreign.channel_order else []
     done(result.path, shlex.join(verify))

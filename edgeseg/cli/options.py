@@ -27,6 +27,12 @@ PixelScaleOption = Annotated[
         metavar="NAME",
     ),
 ]
+ChannelOrderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Likewise: the order of its colours, rgb or bgr.  [default: bgr with scale caffe, else rgb]"
+    ),
+]
 TrustedKeysOption = Annotated[
     list[Path] | None,
     typer.Option(

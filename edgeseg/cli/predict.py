@@ -49,6 +49,7 @@ def predict(
         threads=threads,
         precision=precision,
         trusted_keys=require_signature or None,
+        isolate=True,
     ) as segmenter:
         frames = open_source(source)
         try:

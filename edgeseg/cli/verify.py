@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseg.cli.options import PixelScaleOption, TrustedKeysOption
+from edgeseg.cli.options import ChannelOrderOption, PixelScaleOption, TrustedKeysOption
 
 if TYPE_CHECKING:
     from edgeseg.export.verify import Check
@@ -38,6 +38,7 @@ def verify(
         typer.Option(help="Points of mIoU that may be lost.  [default: what the export allowed]"),
     ] = None,
     pixel_scale: PixelScaleOption = None,
+    channel_order: ChannelOrderOption = None,
     require_signature: TrustedKeysOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
@@ -48,7 +49,8 @@ def verify(
     from edgeseg.export.verify import VerifyOptions, verify_bundle
 
     checks: list[Check] = []
-    options = VerifyOptions(against, data, max_drop, split, samples, pixel_scale, require_signature or None)
+    keys = require_signature or None
+    options = VerifyOptions(against, data, max_drop, split, samples, pixel_scale, channel_order, keys)
     try:
         verify_bundle(bundle, options, checks.append, progress_bar)
     finally:

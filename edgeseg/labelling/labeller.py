@@ -131,6 +131,7 @@ class Labeller:
             runtime=self._job.runtime,
             precision=self._job.precision,
             threads=self._threads,
+            isolate=True,
         )
 
     def _check_place(self, unit: Unit) -> None:

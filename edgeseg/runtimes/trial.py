@@ -36,6 +36,9 @@ _MEMORY_PER_PIXEL = 4096
 # A thread's stack, and the address space that the C library sets aside for what it allocates.
 _MEMORY_PER_THREAD = 80 << 20
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate")
+# Windows has neither, and no process there ends by a signal.
+_KILL: signal.Signals = getattr(signal, "SIGKILL", signal.SIGTERM)
+_OUT_OF_CPU_TIME: int = getattr(signal, "SIGXCPU", 0x100)
 _LONGEST_ANSWER = 1 << 16
 _GRACE_SECONDS = 10
 # Isolated from the user's environment, with this process's own module path.
@@ -93,14 +96,14 @@ def try_model(
         said = answer.read(_LONGEST_ANSWER)
     if status is None:
         raise _over(source, f"a model that loads within {limits.seconds:g} s", "no end to it")
-    if status == -signal.SIGXCPU:
+    if status == -_OUT_OF_CPU_TIME:
         raise _over(source, f"a model that loads in {limits.cpu_seconds} s of CPU time", "no end to it")
     _judge(source, status, said, limits)
 
 
 def main() -> None:
     """The trial process: the job from stdin, the answer as JSON to stdout."""
-    die_with_parent(os.getppid(), signal.SIGKILL)
+    die_with_parent(os.getppid(), _KILL)
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what the runtime prints
     # Written by the process that started this one, to a file that has no name.
@@ -182,7 +185,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with suppress(ProcessLookupError):
             if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, _KILL)
             else:
                 process.kill()
     process.wait()
@@ -215,7 +218,7 @@ def _parsed(said: bytes) -> dict[str, str] | None:
 
 
 def _crashed(source: Path, status: int) -> TrialError:
-    if status == -signal.SIGKILL:
+    if status == -_KILL:
         next_step = "Check the free memory: the system ends processes when it runs out."
     else:
         next_step = "Do not use it; export the bundle again, and report this with the file if it stays so."

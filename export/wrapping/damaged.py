@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from edgeseg.errors import BundleError, DataError, UnsafeModelError
+import numpy.typing as npt
+
+from edgeseg.errors import BundleError, DataError, UnsafeModelError, UsageError
+from edgeseg.export.wrapping.tensors import shown
 
 
 def unreadable(path: Path, runtime: str, found: str) -> DataError:
@@ -15,6 +19,16 @@ def unreadable(path: Path, runtime: str, found: str) -> DataError:
         expected=f"a model that {runtime} can load",
         found=found.strip(),
         next_step="Convert the model again.",
+    )
+
+
+def refused_input(path: Path, pixels: npt.NDArray[Any], error: Exception) -> UsageError:
+    """Of pixels ``pixels`` that the runtime would not take, or not to the end of the model."""
+    return UsageError(
+        path,
+        expected=f"a model of {shown(pixels.dtype.name, pixels.shape)}",
+        found=str(error).strip(),
+        next_step="Give another --size, or convert the model for one fixed size.",
     )
 
 

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bundle.manifest import FileFormat, Precision
-from edgeseg.errors import UsageError
 from edgeseg.export.converter import require_installed
-from edgeseg.export.wrapping.damaged import not_a_bundle, unreadable
+from edgeseg.export.wrapping.damaged import not_a_bundle, refused_input, unreadable
 from edgeseg.export.wrapping.litert_chain import read_tables
 from edgeseg.export.wrapping.litert_graft import graft
 from edgeseg.export.wrapping.reading import Reading
-from edgeseg.export.wrapping.tensors import Quantisation, Tensor, shown
+from edgeseg.export.wrapping.tensors import Quantisation, Tensor
 from edgeseg.runtimes.litert import refuse_custom_code
 
 _RUNTIME = "LiteRT"
@@ -63,12 +62,7 @@ class LiteRTFile:
             self._interpreter.set_tensor(given, pixels)
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise UsageError(
-                self.path,
-                expected=f"a model of {shown(pixels.dtype.name, pixels.shape)}",
-                found=str(error).strip(),
-                next_step="Give another --size, or convert the model for one fixed size.",
-            ) from error
+            raise refused_input(self.path, pixels, error) from error
         made: npt.NDArray[Any] = self._interpreter.get_tensor(self._index[output.name])
         return made
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bundle.manifest import FileFormat, Precision
-from edgeseg.errors import UnsafeModelError, UsageError
+from edgeseg.errors import UnsafeModelError
 from edgeseg.export.converter import require_installed
-from edgeseg.export.wrapping.damaged import not_a_bundle, unreadable
+from edgeseg.export.wrapping.damaged import not_a_bundle, refused_input, unreadable
 from edgeseg.export.wrapping.onnx_graft import graft
 from edgeseg.export.wrapping.reading import Reading
-from edgeseg.export.wrapping.tensors import Quantisation, Tensor, shown
+from edgeseg.export.wrapping.tensors import Quantisation, Tensor
 from edgeseg.runtimes.onnx_source import refuse_external_data
 
 if TYPE_CHECKING:
@@ -58,12 +58,7 @@ class OnnxFile:
         try:
             (made,) = self._session.run([output.name], {self.inputs[0].name: pixels})
         except Exception as error:  # its errors share no base class below Exception
-            raise UsageError(
-                self.path,
-                expected=f"a model of {shown(pixels.dtype.name, pixels.shape)}",
-                found=str(error).strip(),
-                next_step="Give another --size, or convert the model for one fixed size.",
-            ) from error
+            raise refused_input(self.path, pixels, error) from error
         return np.asarray(made)
 
     def wrapped(self, reading: Reading) -> bytes:

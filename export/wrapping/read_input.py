@@ -8,9 +8,9 @@ from pathlib import Path
 from edgeseg.errors import UsageError
 from edgeseg.export.foreign import fitting_size
 from edgeseg.export.wrapping.pixels import Pixels
-from edgeseg.export.wrapping.reading import Asked, InputReading, Layout, Order
+from edgeseg.export.wrapping.reading import Asked, InputReading, Layout
 from edgeseg.export.wrapping.tensors import RawModel, Tensor, code_range
-from edgeseg.training.pixel_scales import PIXEL_SCALES
+from edgeseg.training.pixel_scales import PIXEL_SCALES, channel_order
 
 _SMALLEST, _LARGEST = 8, 8192  # as the manifest has it
 _CHANNELS = 3
@@ -36,7 +36,9 @@ def read_input(raw: RawModel, asked: Asked) -> InputReading:
     layout = _input_layout(raw.path, tensor)
     sizes = tensor.shape[1:3] if layout == "NHWC" else tensor.shape[2:]
     height, width = _size(raw.path, sizes, asked.size)
-    return InputReading(tensor, layout, height, width, _pixels(raw.path, tensor, asked), _order(asked))
+    pixels = _pixels(raw.path, tensor, asked)
+    order = channel_order(asked.channel_order, pixels.name)
+    return InputReading(tensor, layout, height, width, pixels, order)
 
 
 def _input_layout(path: Path, tensor: Tensor) -> Layout:
@@ -65,15 +67,6 @@ def _size(path: Path, known: Sequence[int | None], asked: tuple[int, int] | None
             next_step="Convert the model for frames of a camera.",
         )
     return height, width
-
-
-def _order(asked: Asked) -> Order:
-    for known in ("rgb", "bgr"):
-        if asked.channel_order == known:
-            return known  # type: ignore[return-value]
-    raise UsageError(
-        "--channel-order", expected="rgb or bgr", found=repr(asked.channel_order), next_step="Choose one."
-    )
 
 
 def _pixels(path: Path, tensor: Tensor, asked: Asked) -> Pixels:

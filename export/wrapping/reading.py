@@ -7,10 +7,10 @@ from typing import Literal
 
 from edgeseg.export.wrapping.pixels import Pixels
 from edgeseg.export.wrapping.tensors import Tensor, shown
+from edgeseg.training.pixel_scales import Order
 
 Layout = Literal["NHWC", "NCHW"]
 OutputLayout = Literal["NHWC", "NCHW", "plane"]
-Order = Literal["rgb", "bgr"]
 Kind = Literal["class ids", "scores", "threshold"]
 
 
@@ -20,7 +20,7 @@ class Asked:
 
     Args:
         pixel_scale: One of ``PIXEL_SCALES``: what its training made of pixels of 0 to 255.
-        channel_order: ``rgb`` or ``bgr``: the order of colours that it takes.
+        channel_order: ``rgb`` or ``bgr``: the order of colours that it takes; ``None``: its scale's.
         size: Height and width of its input, where the file leaves them open.
         output_name: Which of several outputs gives the classes.
         output_layout: ``NHWC`` or ``NCHW``, where the output's shape can be read both ways.
@@ -28,7 +28,7 @@ class Asked:
     """
 
     pixel_scale: str | None = None
-    channel_order: str = "rgb"
+    channel_order: str | None = None
     size: tuple[int, int] | None = None
     output_name: str | None = None
     output_layout: str | None = None

@@ -323,23 +323,33 @@ def test_canonical_json_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("value", [None, True, -1, 0.5, 1e308, 9**18, "", "x", [], [[]], {}, {"a": {}}])
 def test_a_value_of_the_wrong_type_anywhere(bundle: Path, value: Any) -> None:
-    """Each field of the manifest in turn: a typed error, or it is a value that the field may have."""
-    refused, total = 0, 0
+    """Each field of the manifest in turn: a typed error, or it is of the type that was there."""
+    total = 0
     whole = values_of(bundle)
-    for path in _paths(whole):
+    # Rewriting makes the digest anew.
+    for path in set(_paths(whole)) - {("digest",)}:
         values = json.loads(json.dumps(whole))
         inside = values
         for step in path[:-1]:
             inside = inside[step]
-        inside[path[-1]] = value
+        before, inside[path[-1]] = inside[path[-1]], value
         rewrite(bundle, values)
         total += 1
         try:
             Bundle.open(bundle)
         except BundleError:
-            refused += 1
+            continue
+        assert _may_stand_for(value, before), f"{path}: {before!r} became {value!r}"
     assert total > 80
-    assert refused > total // 2
+
+
+def _may_stand_for(value: Any, before: Any) -> bool:
+    """Of JSON's types: a whole number is one with a fraction of 0, and what may be left out may be null."""
+    return (
+        type(value) is type(before)
+        or None in (value, before)
+        or (type(before) is float and type(value) is int)
+    )
 
 
 def _paths(value: Any, start: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -23,7 +23,7 @@ import pytest
 
 from edgeseg.errors import EngineBuildError, MissingExtraError, RuntimeUnavailableError
 from edgeseg.runtimes.tensorrt import api as api_module
-from edgeseg.runtimes.tensorrt.api import Api, import_api
+from edgeseg.runtimes.tensorrt.api import Api, import_api, installed_flavour, installed_version
 from edgeseg.runtimes.tensorrt.builder import build_engine
 from edgeseg.runtimes.tensorrt.cuda import (
     STICKY_ERRORS,
@@ -181,6 +181,22 @@ def test_the_full_tensorrt_goes_before_rtx(only: Any) -> None:
     assert (import_api().flavour, import_api().has_timing_cache) == ("tensorrt", True)
     only(tensorrt_rtx="1.7.1")
     assert (import_api().flavour, import_api().has_timing_cache) == ("tensorrt_rtx", False)
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "broken"])
+def test_rtx_takes_the_place_of_one_that_cannot_be_used(only: Any, version: str) -> None:
+    only(tensorrt=version, tensorrt_rtx="1.7.1")
+    assert import_api().flavour == "tensorrt_rtx"
+
+
+def test_one_that_is_too_old_counts_as_none(only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a bundle goes on to its next runtime, and does not end here."""
+    only(tensorrt="8.6.1")
+    assert installed_version() is None, "no package tells, so that it is imported"
+    monkeypatch.setattr(api_module.metadata, "version", lambda _: "8.6.1")
+    assert (installed_flavour(), installed_version()) == (None, None)
+    monkeypatch.setattr(api_module.metadata, "version", lambda _: "10.3.0")
+    assert (installed_flavour(), installed_version()) == ("tensorrt", "10.3.0")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeseg.bundle import Bundle
 from edgeseg.errors import UsageError
 from edgeseg.export.dla import dla_plan
-from edgeseg.export.dla_rules import OPERATORS, RESTRICTIONS
+from edgeseg.export.dla_rules import OPERATORS, RANGES, RESTRICTIONS
 from edgeseg.export.plan import ExportOptions, plans_of
 
 HALF = TensorProto.FLOAT16
@@ -118,7 +118,10 @@ def test_what_leaves_and_why(case: str) -> None:
     data, reason, change = LEAVE[case]
     (departure,) = dla_plan(data).departures
     assert departure.node == "it"
-    assert departure.why.source == (OPERATORS if case in BY_THE_MATRIX else RESTRICTIONS)
+    ranges = "from" in departure.why.change
+    assert departure.why.source == (
+        OPERATORS if case in BY_THE_MATRIX else RANGES if ranges else RESTRICTIONS
+    )
     assert re.search(reason, departure.why.reason), departure.why.reason
     assert re.search(change, departure.why.change), departure.why.change
 

@@ -54,11 +54,8 @@ def test_it_computes_what_it_did_with_channels_alike(second) -> None:
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
     spread = lambda values: values[values > 0].max() / values[values > 0].min()  # noqa: E731
     assert spread(before) > 1000
-    assert (
-        spread(after) < 1.01
-        if "depthwise" in type(model.get_layer("second")).__name__.lower()
-        else spread(before) / 10
-    )
+    depthwise = "depthwise" in type(model.get_layer("second")).__name__.lower()
+    assert spread(after) < (1.01 if depthwise else spread(before) / 10)
     assert np.array_equal(spans(model, "second"), before), "the weights are put back"
 
 

@@ -104,6 +104,44 @@ def test_it_exports_and_verifies_as_any_model(
     assert "passed" in {check.state for check in checks if check.name == "parity with Keras"}
 
 
+@pytest.mark.parametrize(
+    ("scale", "order", "mode"),
+    [("caffe", None, "caffe"), ("imagenet", None, "torch"), ("minus1to1", None, "tf")],
+)
+def test_pixels_are_made_as_keras_makes_them(frames, scale: str, order: str | None, mode: str) -> None:
+    """What Keras calls caffe turns the colours too: without that a model would see red for blue, and no gate
+    that compares it with itself would notice."""
+    image = keras.Input((*SIZE, 3))
+    weights = np.random.default_rng(0).normal(size=(1, 1, 3, 4)).astype(np.float32)
+    theirs = keras.Model(image, layers.Conv2D(4, 1, use_bias=False)(image))
+    theirs.set_weights([weights])
+    pixels = keras.applications.imagenet_utils.preprocess_input(frames[:2].astype(np.float32), mode=mode)
+    ours = to_contract(theirs, Foreign(scale, channel_order=order), Path("theirs.keras"))
+    assert np.allclose(ours(frames[:2]), theirs(pixels), atol=1e-2 if scale == "caffe" else 1e-4)
+
+
+def test_an_order_of_colours_that_is_told_wins(frames) -> None:
+    image = keras.Input((*SIZE, 3), dtype="uint8")
+    theirs = keras.Model(image, layers.Rescaling([1.0, 10.0, 100.0])(image))
+    turned = to_contract(theirs, Foreign(channel_order="bgr"), Path("theirs.keras"))
+    assert np.allclose(turned(frames[:1]), theirs(frames[:1, ..., ::-1]))
+    image = keras.Input((*SIZE, 3))
+    theirs = keras.Model(image, layers.Rescaling([1.0, 10.0, 100.0])(image))
+    kept = to_contract(theirs, Foreign("caffe", channel_order="rgb"), Path("theirs.keras"))
+    assert np.allclose(kept(frames[:1]), theirs(frames[:1] - np.array([123.68, 116.779, 103.939])), atol=0.1)
+    with pytest.raises(UsageError, match="--channel-order: expected rgb or bgr, found 'gbr'"):
+        to_contract(theirs, Foreign("none", channel_order="gbr"), Path("theirs.keras"))
+
+
+def test_a_model_of_raw_pixels_of_any_size_gets_the_size_that_was_asked_for(frames) -> None:
+    image = keras.Input((None, None, 3), dtype="uint8")
+    theirs = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(layers.Rescaling(1 / 255)(image)))
+    ours = to_contract(theirs, Foreign(size=SIZE), Path("theirs.keras"))
+    assert (ours.inputs[0].dtype, ours.output_shape) == ("uint8", (None, *SIZE, 2))
+    probabilities = np.array(keras.ops.softmax(ours(frames[:2])))
+    assert np.allclose(probabilities[..., 1:], theirs(frames[:2]), atol=1e-5)
+
+
 def named(*names: str) -> LabelSet:
     return LabelSet("theirs", tuple(LabelClass(i, name, (i, i, i)) for i, name in enumerate(names)))
 

@@ -17,7 +17,7 @@ from typing import Any
 from edgeseg.errors import MissingExtraError
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")
-"""Modules, the first that can be imported is used."""
+"""Modules; the first that is new enough and can be imported is used."""
 OLDEST = (10, 3)
 """Of the flavour ``tensorrt``: the first with everything that is used here, and that of JetPack 6.1."""
 
@@ -54,10 +54,9 @@ class Api:
 
 
 def installed_flavour() -> str | None:
-    """Which of ``FLAVOURS`` is installed; nothing is imported."""
+    """The first of ``FLAVOURS`` that is there and, as its package tells, new enough; none is imported."""
     for name in FLAVOURS:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
+        if _is_there(name) and not _is_old(name, _packaged_version(name)):
             return name
     return None
 
@@ -67,32 +66,34 @@ def installed_version() -> str | None:
     flavour = installed_flavour()
     if flavour is None:
         return None
-    try:
-        version = metadata.version(flavour)
-    except metadata.PackageNotFoundError:
+    version = _packaged_version(flavour)
+    if version is None:
         try:
             version = str(importlib.import_module(flavour).__version__)
         except (ImportError, OSError):
+            return None
+        if _is_old(flavour, version):
             return None
     return version if flavour == "tensorrt" else f"{version} (RTX)"
 
 
 def import_api() -> Api:
-    """Import the flavour that is installed.
+    """Import the first flavour that can be used.
 
     Raises:
-        MissingExtraError: None is, it does not import, or it is older than ``OLDEST``.
+        MissingExtraError: None is installed, or none imports and is not older than ``OLDEST``.
     """
-    flavour = installed_flavour()
-    if flavour is None:
-        raise _missing("it is not installed")
-    try:
-        api = _imported(flavour)
-    except (ImportError, OSError) as error:
-        raise _missing(f"{flavour}, which does not import ({error})") from error
-    if flavour == "tensorrt" and _number(api.version) < OLDEST:
-        raise _missing(f"version {api.version}")
-    return api
+    problems = []
+    for flavour in filter(_is_there, FLAVOURS):
+        try:
+            api = _imported(flavour)
+        except (ImportError, OSError) as error:
+            problems.append(f"{flavour}, which does not import ({error})")
+            continue
+        if not _is_old(flavour, api.version):
+            return api
+        problems.append(f"version {api.version}")
+    raise _missing(", and ".join(problems) or "it is not installed")
 
 
 @cache
@@ -133,6 +134,22 @@ def _logger_class(module: Any) -> Any:
             self._take(int(severity), text)
 
     return Logger
+
+
+def _is_there(flavour: str) -> bool:
+    spec = importlib.util.find_spec(flavour)
+    return spec is not None and spec.origin is not None
+
+
+def _packaged_version(flavour: str) -> str | None:
+    try:
+        return metadata.version(flavour)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _is_old(flavour: str, version: str | None) -> bool:
+    return flavour == "tensorrt" and version is not None and _number(version) < OLDEST
 
 
 def _number(version: str) -> tuple[int, int]:
