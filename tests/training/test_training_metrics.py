@@ -57,6 +57,18 @@ def test_counts_stay_exact_where_float32_would_not() -> None:
     assert metric.matrix().tolist() == [[5 * (2048**2 - 1), 0], [5, 0]]
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_large_logits_which_are_compiled_count_the_same(count: int) -> None:
+    """Of equal ones the first, as NumPy has it; a last batch may be smaller."""
+    rng = np.random.default_rng(count)
+    metric = MeanIoU(CLASSES)
+    truth = rng.integers(0, CLASSES, (count, 192, 160)).astype(np.uint8)
+    logits = rng.integers(0, 3, (count, 192, 160, CLASSES)).astype(np.float32)
+    metric.update_state(truth, logits)
+    expected = confusion_matrix(truth.ravel(), logits.argmax(axis=-1).ravel())
+    assert np.array_equal(metric.matrix(), expected)
+
+
 def test_reset_and_config() -> None:
     metric = keras.metrics.deserialize(keras.metrics.serialize(MeanIoU(CLASSES, ignore_index=9)))
     truth, logits = random_batch(0)
