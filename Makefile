@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test docs large arm64 soak fast lint clean
+.PHONY: demo test docs large arm64 tensorrt soak fast lint clean
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/edgeseg demo
@@ -25,6 +25,14 @@ soak: $(VENV)/.dev-installed ## the loop under random faults for EDGESEG_SOAK_MI
 
 arm64: $(VENV)/.dev-installed ## the vehicle half in an emulated arm64 Linux: downloads 150 MB, takes minutes
 	PYTHONPATH=.:tests $(BIN)/python -m arm64 $(ARM64_OPTIONS)
+
+# NVIDIA's wheels are proprietary: nothing else needs them. The bindings are those of JetPack 6.1 and of two later versions.
+TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
+
+tensorrt: $(VENV)/.dev-installed ## exports through TensorRT-RTX's builder, TensorRT's names in three versions: downloads 300 MB, needs no GPU
+	$(PIP_INSTALL) -e '.[tensorrt,tensorrt-rtx]'
+	for wheel in $(TENSORRT_BINDINGS); do $(BIN)/python -m pip download --quiet --no-deps --dest build/tensorrt $$wheel || exit; done
+	EDGESEG_TENSORRT_WHEELS=build/tensorrt $(BIN)/python -m pytest tests/export/test_tensorrt_engines.py tests/edgeseg/test_tensorrt_api.py
 
 docs: $(VENV)/.dev-installed ## the guides as a site, in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

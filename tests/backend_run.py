@@ -76,7 +76,7 @@ def steps(split: CachedSplit, start: Path, dispatch: int) -> list[float]:
         MeanIoU(len(split.labels)),
     )
     trainee.compile(optimizer, jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-                    steps_per_execution=dispatch)  # fmt: skip
+                    steps_per_execution=1 if keras.backend.backend() == "torch" else dispatch)  # fmt: skip
     history = trainee.fit(
         trainee.batches(BatchLoader(split, 5, seed=1, shuffle=True)), epochs=2, verbose=0, shuffle=False
     ).history

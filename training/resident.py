@@ -142,14 +142,14 @@ class ResidentTrainee(Trainee):
     """A trainee whose steps make their batches themselves, several in one dispatch.
 
     To be compiled with ``steps_per_execution``. On TensorFlow Keras itself makes a loop of so many steps; on
-    JAX it would dispatch each, so there the loop is this class's.
+    JAX it would dispatch each, so there the loop is this class's. On Torch Keras has none.
 
     Args:
         resident: The training split.
         *arguments: As of :class:`Trainee`.
     """
 
-    steps_per_dispatch = STEPS_PER_DISPATCH
+    steps_per_dispatch = 1 if keras.backend.backend() == "torch" else STEPS_PER_DISPATCH
 
     def __init__(self, resident: ResidentSplit, *arguments: Any) -> None:
         super().__init__(*arguments)
