@@ -118,7 +118,7 @@ def load(
         trusted_keys: Public keys, PEM files. Where given, one of them must have signed the bundle.
         isolate: Load the model and run a frame in a process of its own first, with limits of time and
             memory, so that a model file that crashes or hangs its runtime is an error here and not the end of
-            this process, as edgeseg's commands do. It is off by default, for it takes about as long as
+            this process, as the commands that run one do. It is off by default, for it takes about as long as
             loading does and starts an interpreter, and a program that loads bundles of its own making gains
             nothing by it.
 

@@ -103,7 +103,20 @@ def _load(checkpoint: Path, foreign: Foreign) -> tuple[keras.Model, CheckpointIn
 
         with keras.saving.custom_object_scope(custom_objects()):
             model, info = load_checkpoint(checkpoint)
+            if info is not None:
+                _refuse_order(checkpoint, foreign)
             return to_contract(model, foreign, checkpoint), info
+
+
+def _refuse_order(checkpoint: Path, foreign: Foreign) -> None:
+    """edgeseg's own models take red first: turned, one would pass every gate that compares it with itself."""
+    if foreign.channel_order is not None:
+        raise UsageError(
+            "--channel-order",
+            expected=f"none, for edgeseg trained {checkpoint}, and its models take red first",
+            found=foreign.channel_order,
+            next_step="Leave it out.",
+        )
 
 
 def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:

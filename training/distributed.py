@@ -92,14 +92,22 @@ class Cluster:
         own = np.asarray(values, np.float64)
         if len(self.workers) < 2:
             return own
+        return self._sum(own, of_first=True)
+
+    def _sum(self, values: npt.ArrayLike, *, of_first: bool = False) -> npt.NDArray[np.float64]:
+        """Over all replicas, or of the first one alone: several of the chief would count several times."""
         import tensorflow as tf
 
-        def mine() -> Any:
-            # Several replicas of the chief would count several times.
-            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-            return tf.where(first, tf.constant(own), tf.zeros_like(own))
+        own = np.asarray(values, np.float64)
 
-        return self.strategy.reduce("SUM", tf.function(self.strategy.run)(mine), axis=None).numpy()
+        def mine() -> Any:
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return tf.where(first if of_first else True, tf.constant(own), tf.zeros_like(own))
+
+        total: npt.NDArray[np.float64] = self.strategy.reduce(
+            "SUM", tf.function(self.strategy.run)(mine), axis=None
+        ).numpy()
+        return total
 
     def check_alike(self, digests: Mapping[str, str]) -> None:
         """Refuse to train together on what differs: the sums would be of different things, and nobody told.
@@ -110,16 +118,19 @@ class Cluster:
         Raises:
             TrainingError: Something here is not what it is at the chief.
         """
+        if len(self.workers) < 2:
+            return
         own = [[int(digest[i : i + 8], 16) for i in range(0, 64, 8)] for digest in digests.values()]
-        chiefs = self.of_chief(own)
-        pairs = zip(digests, own, chiefs.tolist(), strict=True)
-        if different := [name for name, mine, theirs in pairs if mine != theirs]:
+        differs = (self.of_chief(own) != np.asarray(own, np.float64)).any(axis=1)
+        # All of them end here: one that went on would wait for the others, and then blame the network.
+        anywhere = self._sum(differs) > 0
+        if different := [name for name, found in zip(digests, anywhere, strict=True) if found]:
             raise TrainingError(
                 f"worker {self.index}",
-                expected=f"the same {' and '.join(different)} as worker 0",
-                found="others",
-                next_step="Start every worker with the same options and data; before --resume, copy the run "
-                "folder of worker 0 as it is now to the others.",
+                expected=f"the same {' and '.join(different)} at every worker",
+                found="others here than at worker 0" if differs.any() else "others at another one",
+                next_step="Start every worker with the same options and data; before --resume, give each the "
+                "run folder of worker 0 as it is now.",
             )
 
     @contextmanager

@@ -75,6 +75,7 @@ def train(
     check_loss(recipe, dataset.labels)
     check_sizes(recipe, dataset.labels)
     precision = choose_precision(recipe, dataset.labels)
+    cluster.check_alike(_settings(recipe, precision))
     with dtype_policy(precision):
         keras.utils.set_random_seed(recipe.seed)
         with cluster.scope():
@@ -112,6 +113,7 @@ def resume(path: Path, observers: Sequence[Observer] = (), cluster: Cluster = AL
     _check_same_data(folder, info, data)
     # What "auto" was when the run began holds, whatever this machine would choose.
     precision = info.precision or choose_precision(recipe, data.dataset.labels)
+    cluster.check_alike(_settings(recipe, precision))
     with dtype_policy(precision):
         keras.utils.set_random_seed(recipe.seed)
         # From the file, and not built anew: the weights that an encoder began with need not be there again.
@@ -229,6 +231,7 @@ def _fit(
     status: Status = "failed"
     summary: dict[str, Any] = {}
     try:
+        cluster.check_alike(_beginning(data, trainee))
         observer.started(run)
         if not out_of_patience(rows, run.recipe.early_stopping):
             _fit_epochs(run, data, trainee, info, rows, observer, cluster)
@@ -256,7 +259,6 @@ def _fit_epochs(
 ) -> None:
     """The epochs that are left; each is added to ``rows``."""
     recipe = run.recipe
-    cluster.check_alike(_digests(run, data, trainee))
     examiner = Examiner(recipe, data.train, trainee.objective, cluster)
     with (
         _loader(recipe, data.train, training=True, part=cluster.part) as train_loader,
@@ -275,17 +277,22 @@ def _fit_epochs(
         )
 
 
-def _digests(run: Run, data: _Data, trainee: Trainee) -> dict[str, str]:
-    """What all processes of a run have to have in common."""
+def _settings(recipe: Recipe, precision: str) -> dict[str, str]:
+    """What all processes have to have in common before the variables, each of which they make together."""
+    there = recipe.teacher is not None and Path(recipe.teacher).is_file()
+    return {
+        "recipe": recipe.settings_hash(),
+        "precision": hashlib.sha256(precision.encode()).hexdigest(),
+        "teacher": (teacher_hash(recipe) if there else None) or "0" * 64,
+    }
+
+
+def _beginning(data: _Data, trainee: Trainee) -> dict[str, str]:
+    """And what before they train."""
     weights = hashlib.sha256()
     for array in trainee.network.get_weights():
         weights.update(array.tobytes())
-    return {
-        "recipe": run.recipe.settings_hash(),
-        "images and labels": data.fingerprint,
-        "precision": hashlib.sha256(run.precision.encode()).hexdigest(),
-        f"weights after {run.first_epoch} epochs": weights.hexdigest(),
-    }
+    return {"images and labels": data.fingerprint, "weights to begin with": weights.hexdigest()}
 
 
 def _resumable_info(folder: RunFolder, recipe: Recipe) -> CheckpointInfo:

@@ -48,12 +48,12 @@ def _check(recipe: Recipe, built: list[object]) -> None:
     if recipe.extra_data:
         check_joinable(labels, open_dataset(recipe.extra_data).labels)
     check_loss(recipe, labels)
-    network = (recipe.model, recipe.model_options, recipe.size, recipe.crop)
+    network = (recipe.data, recipe.model, recipe.model_options, recipe.size, recipe.crop)
     if network not in built:
         check_sizes(recipe, labels)
         new_network(recipe, labels)
         built.append(network)
-    taught = (recipe.teacher, recipe.size, recipe.crop)
+    taught = (recipe.data, recipe.teacher, recipe.size, recipe.crop)
     if taught not in built:
         open_teacher(recipe, labels)
         built.append(taught)

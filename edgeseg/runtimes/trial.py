@@ -30,6 +30,8 @@ from edgeseg.runtimes.base import RuntimeFactory
 
 _SECONDS = 60
 _SECONDS_OF_BUILD = 3600
+# Pixels of a frame above which a model may take longer, as it has more to compute.
+_LARGE_FRAME = 1 << 20
 _MEMORY = 2 << 30
 _MEMORY_PER_MODEL_BYTE = 16
 _MEMORY_PER_PIXEL = 4096
@@ -69,7 +71,8 @@ def limits_for(factory: RuntimeFactory, bundle: Bundle, model: ModelFile, thread
     if factory.builds_on_gpu:
         # Its first load takes minutes, and CUDA sets aside as many addresses as there is memory of all kinds.
         return Limits(_SECONDS_OF_BUILD, _SECONDS_OF_BUILD, None)
-    return Limits(_SECONDS, _SECONDS, memory)
+    seconds = round(_SECONDS * max(1, frame.height * frame.width / _LARGE_FRAME))
+    return Limits(seconds, seconds * threads, memory)
 
 
 def try_model(

@@ -187,6 +187,7 @@ def test_the_full_tensorrt_goes_before_rtx(only: Any) -> None:
 def test_rtx_takes_the_place_of_one_that_cannot_be_used(only: Any, version: str) -> None:
     only(tensorrt=version, tensorrt_rtx="1.7.1")
     assert import_api().flavour == "tensorrt_rtx"
+    assert installed_version() == "1.7.1 (RTX)"
 
 
 def test_one_that_is_too_old_counts_as_none(only: Any, monkeypatch: pytest.MonkeyPatch) -> None:

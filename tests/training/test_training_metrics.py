@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.metrics import confusion_matrix, jaccard_score
 
+from edgeseg.training import metrics
 from edgeseg.training.metrics import MeanIoU
 
 CLASSES = 5
@@ -67,6 +69,18 @@ def test_large_logits_which_are_compiled_count_the_same(count: int) -> None:
     metric.update_state(truth, logits)
     expected = confusion_matrix(truth.ravel(), logits.argmax(axis=-1).ravel())
     assert np.array_equal(metric.matrix(), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_it_is_compiled_within_a_compiled_step_too(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    monkeypatch.setattr(metrics, "_WORTH_COMPILING", 0)
+    metric = MeanIoU(CLASSES)
+    update = tf.function(metric.update_state)
+    truth, logits = random_batch(7)
+    update(truth, tf.cast(logits, dtype))
+    counted = truth != 255
+    predicted = np.array(tf.cast(tf.cast(logits, dtype), "float32")).argmax(axis=-1)
+    assert np.array_equal(metric.matrix(), confusion_matrix(truth[counted], predicted[counted]))
 
 
 def test_reset_and_config() -> None:

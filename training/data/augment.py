@@ -26,6 +26,8 @@ Shift = Annotated[float, Field(ge=0, le=0.5)]
 Degrees = Annotated[float, Field(ge=0, le=180)]
 Hue = Annotated[float, Field(ge=0, le=90)]
 Level = Annotated[float, Field(ge=0, le=255)]
+BlurSigma = Annotated[float, Field(gt=0, le=30)]
+NoiseSigma = Annotated[float, Field(gt=0, le=1)]
 
 
 class AugmentConfig(BaseModel):
@@ -65,9 +67,9 @@ class AugmentConfig(BaseModel):
     saturation: Level = 25.0
     color: Share = 0.5
     blur: Share = 0.1
-    blur_sigma: tuple[float, float] = (0.5, 3.0)
+    blur_sigma: tuple[BlurSigma, BlurSigma] = (0.5, 3.0)
     noise: Share = 0.1
-    noise_sigma: tuple[float, float] = (0.01, 0.04)
+    noise_sigma: tuple[NoiseSigma, NoiseSigma] = (0.01, 0.04)
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> AugmentConfig:

@@ -62,18 +62,15 @@ def installed_flavour() -> str | None:
 
 
 def installed_version() -> str | None:
-    """The version of the flavour that is installed, imported only where the package does not tell it."""
+    """The version of what :func:`import_api` gives, imported only where no package tells it."""
     flavour = installed_flavour()
-    if flavour is None:
-        return None
-    version = _packaged_version(flavour)
-    if version is None:
+    version = flavour and _packaged_version(flavour)
+    if flavour is None or version is None:
         try:
-            version = str(importlib.import_module(flavour).__version__)
-        except (ImportError, OSError):
+            api = import_api()
+        except MissingExtraError:
             return None
-        if _is_old(flavour, version):
-            return None
+        flavour, version = api.flavour, api.version
     return version if flavour == "tensorrt" else f"{version} (RTX)"
 
 
@@ -85,14 +82,18 @@ def import_api() -> Api:
     """
     problems = []
     for flavour in filter(_is_there, FLAVOURS):
-        try:
-            api = _imported(flavour)
-        except (ImportError, OSError) as error:
-            problems.append(f"{flavour}, which does not import ({error})")
-            continue
-        if not _is_old(flavour, api.version):
-            return api
-        problems.append(f"version {api.version}")
+        # Two in one process may not get on: what its package calls too old is not imported.
+        version = _packaged_version(flavour)
+        if not _is_old(flavour, version):
+            try:
+                api = _imported(flavour)
+            except (ImportError, OSError) as error:
+                problems.append(f"{flavour}, which does not import ({error})")
+                continue
+            version = api.version
+            if not _is_old(flavour, version):
+                return api
+        problems.append(f"version {version}")
     raise _missing(", and ".join(problems) or "it is not installed")
 
 

@@ -197,7 +197,13 @@ def test_a_strength_is_as_strong_as_it_says(name: str) -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for bad in ({"horizontal_flip": 1.5}, {"scale": (1.5, 0.5)}, {"rotate": -1}, {"vertical_flip": 1}):
+    for bad in (
+        {"horizontal_flip": 1.5},
+        {"scale": (1.5, 0.5)},
+        {"rotate": -1},
+        {"vertical_flip": 1},
+        {"noise_sigma": (5, 20)},
+    ):
         with pytest.raises(ValidationError):
             AugmentConfig(**bad)
 
