@@ -63,7 +63,7 @@ def to_contract(model: keras.Model, foreign: Foreign, file: Path) -> keras.Model
     size = fitting_size(file, known, foreign.size)
     raw_pixels = model.inputs[0].dtype == "uint8"
     if raw_pixels:
-        _refuse_scale(foreign, file)
+        refuse("--pixel-scale", foreign.pixel_scale, f"{file} takes raw uint8 pixels and scales them itself")
     else:
         _require_scale(foreign, file, model)
     order = channel_order(foreign.channel_order, foreign.pixel_scale)
@@ -86,14 +86,14 @@ def _input_shape(model: keras.Model, file: Path) -> tuple[int | None, ...]:
     return tuple(given)
 
 
-def _refuse_scale(foreign: Foreign, file: Path) -> None:
-    if foreign.pixel_scale is not None:
-        raise UsageError(
-            "--pixel-scale",
-            expected=f"none, for {file} takes raw uint8 pixels and scales them itself",
-            found=foreign.pixel_scale,
-            next_step="Leave it out.",
-        )
+def refuse(option: str, given: str | None, why: str) -> None:
+    """Refuse what is told of a model that is known already; nothing where it was not.
+
+    Raises:
+        UsageError: It was; ``why`` goes on after "none, for".
+    """
+    if given is not None:
+        raise UsageError(option, expected=f"none, for {why}", found=given, next_step="Leave it out.")
 
 
 def fitting_size(file: Path, known: Sequence[int | None], asked: tuple[int, int] | None) -> tuple[int, int]:

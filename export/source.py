@@ -11,7 +11,7 @@ from edgeseg.bundle.manifest import Lineage
 from edgeseg.errors import DataError, MissingExtraError, UsageError
 from edgeseg.export.converter import quiet
 from edgeseg.export.describe import tool_versions
-from edgeseg.export.foreign import Foreign, custom_objects, to_contract
+from edgeseg.export.foreign import Foreign, custom_objects, refuse, to_contract
 from edgeseg.export.progress import Stage
 from edgeseg.export.selection import MeasuredOn, chosen_split
 from edgeseg.labels import LabelSet, require_same_classes
@@ -104,19 +104,10 @@ def _load(checkpoint: Path, foreign: Foreign) -> tuple[keras.Model, CheckpointIn
         with keras.saving.custom_object_scope(custom_objects()):
             model, info = load_checkpoint(checkpoint)
             if info is not None:
-                _refuse_order(checkpoint, foreign)
+                # Turned, it would pass every gate that compares it with itself.
+                why = f"edgeseg trained {checkpoint}, and its models take red first"
+                refuse("--channel-order", foreign.channel_order, why)
             return to_contract(model, foreign, checkpoint), info
-
-
-def _refuse_order(checkpoint: Path, foreign: Foreign) -> None:
-    """edgeseg's own models take red first: turned, one would pass every gate that compares it with itself."""
-    if foreign.channel_order is not None:
-        raise UsageError(
-            "--channel-order",
-            expected=f"none, for edgeseg trained {checkpoint}, and its models take red first",
-            found=foreign.channel_order,
-            next_step="Leave it out.",
-        )
 
 
 def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:
@@ -133,12 +124,7 @@ def _trained_on(checkpoint: Path, info: CheckpointInfo | None) -> str:
 def _labels(checkpoint: Path, info: CheckpointInfo | None, foreign: Foreign, dataset: Dataset) -> LabelSet:
     """The model's classes, which have to be the dataset's; their colours are those of who named them."""
     if info is not None and foreign.labels is not None:
-        raise UsageError(
-            "--labels",
-            expected=f"none, for {checkpoint} says its own classes",
-            found=foreign.labels.name,
-            next_step="Leave it out.",
-        )
+        refuse("--labels", foreign.labels.name, f"{checkpoint} says its own classes")
     named = foreign.labels or (info and info.label_set())
     if named:
         require_same_classes(named, dataset.labels, f"dataset {dataset.spec}")

@@ -10,11 +10,11 @@ from typing import Literal
 
 from edgeseg.bundle import Bundle, ModelFile
 from edgeseg.bundle.manifest import Parity, RecordedAccuracy, Wrapping
-from edgeseg.errors import AccuracyGateError, EdgesegError, UsageError
+from edgeseg.errors import AccuracyGateError, EdgesegError
 from edgeseg.evaluation import Evaluator
 from edgeseg.export import defaults
 from edgeseg.export.converter import quiet
-from edgeseg.export.foreign import Foreign
+from edgeseg.export.foreign import Foreign, refuse
 from edgeseg.export.measure import compare_with_keras, keras_reference, loaded
 from edgeseg.export.parity import Budget, faults_of, mean_iou_faults
 from edgeseg.export.progress import Advance, Stage, silent
@@ -94,14 +94,10 @@ def verify_bundle(path: Path, options: VerifyOptions, on_check: OnCheck, stage: 
         total = sum(member.size for member in bundle.manifest.members)
         seen(f"{len(bundle.members)} members, {total / 1e6:.1f} MB, {bundle.signature}")
     wrapping = bundle.manifest.models[0].wrapping
-    told = options.pixel_scale or options.channel_order
-    if wrapping is not None and told is not None:
-        raise UsageError(
-            "--pixel-scale" if options.pixel_scale else "--channel-order",
-            expected=f"none, for the wrapped bundle {path.name} records how {wrapping.file} takes its pixels",
-            found=told,
-            next_step="Leave it out.",
-        )
+    if wrapping is not None:
+        why = f"the wrapped bundle {path.name} records how {wrapping.file} takes its pixels"
+        refuse("--pixel-scale", options.pixel_scale, why)
+        refuse("--channel-order", options.channel_order, why)
     _check_models(bundle, on_check)
     if options.against is not None and wrapping is not None:
         _check_against_bare(bundle, wrapping, options.against, on_check)

@@ -200,7 +200,12 @@ def _compiled_step(trainee: Trainee) -> Callable[[Any], Any]:
     if backend == "jax":
         return _jax_step(trainee)
     if backend == "torch":
-        return lambda batch: (trainee.train_step(batch), trainee.trainable_variables[0].value.sum())[1]
+
+        def stepped(batch: Any) -> Any:
+            trainee.train_step(batch)
+            return trainee.trainable_variables[0].value.sum()
+
+        return stepped
     raise NotImplementedError(f"the step of the backend {backend}")
 
 
