@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _WHAT = "conversion to LiteRT int8"
 _FILE_IDENTIFIER = b"TFL3"
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
+INPUT = "input scaling"
+"""The name of what comes before the first layer."""
 
 
 class LiteRTQuantiser(Calibrated[int]):
@@ -56,16 +58,16 @@ class LiteRTQuantiser(Calibrated[int]):
         with converting(_WHAT, ADVICE) as capture:
             self._calibrated = _calibrated(model, signature, frames[:1])
             seen = _see(self._calibrated, frames, capture.showing(on_progress))
-        super().__init__(seen, _layer_names(self._calibrated))
+        self._steps = _steps_of_layers(self._calibrated)
+        super().__init__(seen, tuple(self._steps))
 
     def quantise(self, settings: Int8Settings) -> ModelBytes:
         with converting(_WHAT, ADVICE):
             from tensorflow.lite.python.convert import mlir_quantize
 
             calibrated = _with_ranges(self._calibrated, self.spans(settings))
-            return ModelBytes(
-                bytes(mlir_quantize(calibrated, denylisted_nodes=sorted(settings.float_layers)))
-            )
+            in_float = sorted({step for layer in settings.float_layers for step in self._steps[layer]})
+            return ModelBytes(bytes(mlir_quantize(calibrated, denylisted_nodes=in_float)))
 
 
 def _calibrated(model: keras.Model, signature: Signature, frames: npt.NDArray[np.uint8]) -> bytes:
@@ -126,17 +128,31 @@ def _with_ranges(calibrated: bytes, spans: Mapping[int, Range]) -> bytes:
     return bytes(builder.Output())
 
 
-def _layer_names(calibrated: bytes) -> tuple[str, ...]:
-    """The layers that multiply, by the names of what they give, as the quantiser knows them."""
+def _steps_of_layers(calibrated: bytes) -> dict[str, list[str]]:
+    """The layers that multiply, in their order, each with all steps that stay in float with it.
+
+    A step that does not multiply, such as those of a normalisation, softmax or addition, belongs to the last
+    layer before it: in a transformer these round more away than the layers do. Both go by the names of what
+    they give, as the quantiser knows them.
+    """
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     model = _parsed(calibrated)
     graph, multiplying = _graph(model), {getattr(BuiltinOperator, name) for name in _LAYERS}
-    return tuple(
-        graph.tensors[op.outputs[0]].name.decode()
-        for op in graph.operators
-        if model.operatorCodes[op.opcodeIndex].builtinCode in multiplying
-    )
+    steps: dict[str, list[str]] = {INPUT: []}
+    order: dict[str, int] = {INPUT: 0}
+    layer_of: dict[int, str] = {}
+    for op in graph.operators:
+        names = [graph.tensors[output].name.decode() for output in op.outputs]
+        if model.operatorCodes[op.opcodeIndex].builtinCode in multiplying:
+            layer = names[0]
+            order[layer] = len(order)
+        else:
+            before = (layer_of.get(tensor, INPUT) for tensor in op.inputs)
+            layer = max(before, key=order.__getitem__, default=INPUT)
+        steps.setdefault(layer, []).extend(names)
+        layer_of.update(dict.fromkeys(op.outputs, layer))
+    return {layer: names for layer, names in steps.items() if names}
 
 
 def _parsed(data: bytes) -> Any:
