@@ -16,7 +16,7 @@ from edgeseg.export import quantisation_aware
 from edgeseg.export.artifacts import Conversion
 from edgeseg.export.equalise import _pairs, _scale_inputs, _scale_outputs
 from edgeseg.export.ladder import Attempt, _doubling
-from edgeseg.export.litert_int8 import LiteRTQuantiser
+from edgeseg.export.litert_int8 import INPUT, LiteRTQuantiser
 from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
 
@@ -109,7 +109,8 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
     told = json.loads(rejected.read_text())["quantisation"]["litert"]
     assert len(told["attempts"]) == len(attempts)
     damages = [one["damage"] for one in told["sensitivity"]]
-    assert len(damages) == 8
+    assert len(damages) == 9
+    assert INPUT in {one["layer"] for one in told["sensitivity"]}
     assert damages == sorted(damages, reverse=True)
     assert damages[0] > 0
     closest = min(attempts, key=lambda attempt: attempt.drop_points)

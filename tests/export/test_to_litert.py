@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeseg.errors import ConversionError
 from edgeseg.export import to_litert
 from edgeseg.export.int8 import Int8Settings
-from edgeseg.export.litert_int8 import LiteRTQuantiser
+from edgeseg.export.litert_int8 import INPUT, LiteRTQuantiser
 
 # Shares of equal pixels that the small, briefly trained model of these tests must keep.
 NEEDED = {"fp32": 0.999, "fp16": 0.995, "int8": 0.965}
@@ -74,6 +74,39 @@ def test_dilated_convolutions_stay_convolutions(model, frames) -> None:
         found = operators(convert_litert(model, "mask", precision, frames))
         assert found[schema.BuiltinOperator.SPACE_TO_BATCH_ND] == 0
         assert found[schema.BuiltinOperator.CONV_2D] == 4
+
+
+def test_a_layer_in_float_takes_the_steps_after_it_along() -> None:
+    """And with all of them nothing is rounded: neither the image's scaling nor a normalisation."""
+    image = keras.Input((16, 16, 3), dtype="uint8")
+    x = first = keras.layers.Conv2D(8, 3, padding="same")(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
+    x = keras.layers.Conv2D(8, 1)(keras.layers.LayerNormalization()(x))
+    x = keras.layers.Conv2D(3, 1)(keras.layers.Add()([first, keras.layers.Softmax()(x)]))
+    frames = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    quantiser = LiteRTQuantiser(keras.Model(image, x), "mask", frames)
+    assert len(quantiser.layers) == 4
+    assert quantiser.layers[0] == INPUT
+
+    def steps_in_int8(*in_float: str) -> Counter[int]:
+        made = quantiser.quantise(Int8Settings("minmax", frozenset(in_float))).data
+        graph = schema.ModelT.InitFromPackedBuf(made, 0)
+        return Counter(
+            graph.operatorCodes[op.opcodeIndex].builtinCode
+            for op in graph.subgraphs[0].operators
+            if graph.subgraphs[0].tensors[op.outputs[0]].type == schema.TensorType.INT8
+        )
+
+    kinds = schema.BuiltinOperator
+    assert not steps_in_int8(*quantiser.layers)
+    _, first_layer, second, _ = quantiser.layers
+    assert steps_in_int8()[kinds.SOFTMAX] == 1
+    without_second = steps_in_int8(second)
+    assert (without_second[kinds.CONV_2D], without_second[kinds.SOFTMAX], without_second[kinds.RSQRT]) == (
+        2,
+        0,
+        1,
+    )
+    assert steps_in_int8(first_layer)[kinds.RSQRT] == 0
 
 
 def test_batch_norm_is_folded_where_it_follows_its_convolution(model) -> None:
