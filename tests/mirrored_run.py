@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 from typing_extensions import override
 
-from edgeseg.training import precision
+from edgeseg.training import metrics
 from edgeseg.training.distributed import mirrored
 from edgeseg.training.fit import resume, train
 from edgeseg.training.observer import Observer
@@ -35,7 +35,7 @@ def main(data: str, out: str) -> None:
     # steps, for large ones make much of what two devices round differently.
     more = {"ema": 0.5, "optimizer": "sgd", "learning_rate": 0.01, "precision": "float32", "workers": 0}
     # As of large images.
-    precision._WORTH_COMPILING = 0
+    metrics._WORTH_COMPILING = 0
     recipe = make_recipe({**values, **more, "augment": {"geometry": 0, "color": 0, "blur": 0, "noise": 0}})
     train(recipe, Path(out, "one"))
     cluster = mirrored(["CPU:0", "CPU:1"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import keras
@@ -9,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from edgeseg.training.precision import compiled_where_it_pays
-
 # Counts of a large split pass 2³¹, and not every backend has int64: they are kept as high·2²⁴ + low.
 _BASE = 1 << 24
+_WORTH_COMPILING = 1 << 17
+"""Numbers of one image's logits; of fewer the compiler takes longer than it saves."""
 
 
 @keras.saving.register_keras_serializable(package="edgeseg")
@@ -36,7 +39,7 @@ class MeanIoU(keras.metrics.Metric):
                 "MeanIoU counts pixels and takes no sample_weight; ignore pixels in the mask instead"
             )
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        predicted = ops.reshape(_fast_best_class(y_pred), (-1,))
+        predicted = ops.reshape(_best_class(y_pred), (-1,))
         cells = self.num_classes**2
         # What is ignored falls into one more cell, which is cut off.
         cell = ops.where(truth == self.ignore_index, cells, truth * self.num_classes + predicted)
@@ -66,8 +69,19 @@ class MeanIoU(keras.metrics.Metric):
 
 def _best_class(logits: Any) -> Any:
     """``int32 [N, H, W]`` of logits ``[N, H, W, C]``, the first of equal ones."""
+    large = math.prod(logits.shape[1:]) >= _WORTH_COMPILING
+    if keras.backend.backend() == "tensorflow" and large:
+        return _compiled_argmax()(logits)
     return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
 
-# On a CPU TensorFlow's own takes seven times as long, which was 4 % of a step of edge.
-_fast_best_class = compiled_where_it_pays(_best_class)
+@cache
+def _compiled_argmax() -> Callable[[Any], Any]:
+    # On a CPU TensorFlow's own takes seven times as long, which was 4 % of a step of edge.
+    import tensorflow as tf
+
+    def argmax(logits: Any) -> Any:
+        return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+    compiled: Callable[[Any], Any] = tf.function(argmax, jit_compile=True, reduce_retracing=True)
+    return compiled

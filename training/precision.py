@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import keras
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 _ACCELERATORS = ("gpu", "cuda", "tpu")
 _FIRST_WITH_BFLOAT16 = 8.0
-_WORTH_COMPILING = 1 << 17
-"""Numbers of one image's logits; of fewer the compiler takes longer than it saves."""
 
 
 def resolve_precision(precision: str) -> str:
@@ -47,29 +44,6 @@ def jit_compile() -> bool | str:
     """What ``Model.compile`` takes: XLA makes TensorFlow's training on a CPU slower, not faster."""
     on_tensorflow_cpu = keras.backend.backend() == "tensorflow" and not has_accelerator()
     return False if on_tensorflow_cpu else "auto"
-
-
-def compiled_where_it_pays(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors, the last of them logits ``[N, H, W, C]``, through XLA where that is faster.
-
-    TensorFlow's own kernels go over large logits once for each operation and are slow where they sum over a
-    few classes. The other backends compile a whole step, or have no XLA.
-    """
-    compiled: Callable[..., Any] | None = None
-
-    def call(*tensors: Any) -> Any:
-        nonlocal compiled
-        sizes = tensors[-1].shape[1:]
-        large = None not in sizes and math.prod(sizes) >= _WORTH_COMPILING
-        if keras.backend.backend() != "tensorflow" or not large:
-            return function(*tensors)
-        if compiled is None:
-            import tensorflow as tf
-
-            compiled = tf.function(function, jit_compile=True, reduce_retracing=True)
-        return compiled(*tensors)
-
-    return call
 
 
 def default_workers() -> int:

@@ -21,7 +21,6 @@ import pytest
 import tensorflow as tf
 
 from edgeseg.errors import UnknownNameError, UsageError
-from edgeseg.training import precision
 from edgeseg.training.losses import LOSSES, loss_function
 from edgeseg.training.losses.named import NamedLoss
 
@@ -74,10 +73,10 @@ def value(name: str, truth: np.ndarray, logits: np.ndarray, **options: object) -
     return float(loss_function(name)(truth, keras.ops.convert_to_tensor(logits), **options))
 
 
-def gradient(name: str, truth: np.ndarray, logits: np.ndarray, **options: object) -> np.ndarray:
+def gradient(name: str, truth: np.ndarray, logits: np.ndarray) -> np.ndarray:
     variable = tf.Variable(logits)
     with tf.GradientTape() as tape:
-        loss = loss_function(name)(truth, variable, **options)
+        loss = loss_function(name)(truth, variable)
     return tape.gradient(loss, variable).numpy()
 
 
@@ -181,32 +180,6 @@ def test_keras_object_gives_the_same_and_survives_its_config(name: str) -> None:
     for one in (loss, again):
         # Keras turns the labels into floats on the way: 255 must still be ignored.
         assert float(one(TRUTH.astype(np.float32), LOGITS)) == pytest.approx(WEIGHTED_BY_HAND[name], rel=1e-5)
-
-
-@every_loss
-def test_of_large_logits_it_is_compiled_and_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_WORTH_COMPILING", 0)
-    loss = NamedLoss(name, 2, class_weights=WEIGHTS)
-
-    @tf.function
-    def step(truth: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            found = loss(truth, logits)
-        return found, tape.gradient(found, logits)
-
-    rng = np.random.default_rng(5)
-    for count in (3, 2):
-        truth = rng.choice([0, 1, 255], (count, 8, 6)).astype(np.uint8)
-        logits = rng.normal(size=(count, 8, 6, 2)).astype(np.float32)
-        found, slope = step(truth, logits)
-        assert float(found) == pytest.approx(value(name, truth, logits, class_weights=WEIGHTS), rel=1e-5)
-        expected = gradient(name, truth, logits, class_weights=WEIGHTS)
-        np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-7)
-    graph = step.get_concrete_function(truth, logits).graph.as_graph_def()
-    assert ("_XlaMustCompile" in str(graph)) == (
-        name not in ("lovasz_cross_entropy", "lovasz_softmax", "ohem_cross_entropy")
-    )
 
 
 def test_options_reach_the_function() -> None:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from edgeseg.training import precision
+from edgeseg.training import metrics
 from edgeseg.training.metrics import MeanIoU
 
 CLASSES = 5
@@ -73,7 +73,7 @@ def test_large_logits_which_are_compiled_count_the_same(count: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_is_compiled_within_a_compiled_step_too(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
-    monkeypatch.setattr(precision, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(metrics, "_WORTH_COMPILING", 0)
     metric = MeanIoU(CLASSES)
     update = tf.function(metric.update_state)
     truth, logits = random_batch(7)

@@ -53,15 +53,16 @@ def boundary_cross_entropy(
     check_number("radius", radius, least=1, whole=True)
     check_number("boundary_weight", boundary_weight)
     truth = one_hot_truth(y_true, logits.shape[-1], ignore_index)
-    near = ops.reshape(_near_boundary(y_true, truth.shape[0], ignore_index, int(radius)), (-1,))
+    near = _near_boundary(truth, int(radius))
     weights = true_class_weights(truth, class_weights) * ops.where(near, boundary_weight, 1.0)
     return weighted_mean(pixel_cross_entropy(truth, logits), weights)
 
 
-def _near_boundary(y_true: Any, num_classes: int, ignore_index: int, radius: int) -> Any:
-    """Where the window around a pixel holds two classes: ids ``[N, H, W]`` to ``bool [N, H, W]``."""
-    ids = ops.cast(y_true, "float32")[..., None]
-    counted = ids != ignore_index
+def _near_boundary(truth: Any, radius: int) -> Any:
+    """Where the window around a pixel holds two classes: one-hot ``[N, H, W, C]`` to ``bool [N, H, W]``."""
+    num_classes = truth.shape[-1]
+    ids = ops.cast(ops.argmax(truth, axis=-1), "float32")[..., None]
+    counted = ops.sum(truth, axis=-1, keepdims=True) > 0
     highest = _highest(ops.where(counted, ids, -1.0), radius)
     lowest = -_highest(ops.where(counted, -ids, -float(num_classes)), radius)
     return (highest > lowest)[..., 0]

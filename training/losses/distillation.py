@@ -45,15 +45,15 @@ def channel(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     Returns:
         A scalar ≥ 0; 0 where both say the same.
     """
-    p = ops.log_softmax(_maps(teacher) / temperature, axis=-1)
-    q = ops.log_softmax(_maps(student) / temperature, axis=-1)
-    return temperature**2 * ops.mean(ops.sum(ops.exp(p) * (p - q), axis=-1))
+    p = ops.log_softmax(_maps(teacher) / temperature, axis=1)
+    q = ops.log_softmax(_maps(student) / temperature, axis=1)
+    return temperature**2 * ops.mean(ops.sum(ops.exp(p) * (p - q), axis=1))
 
 
 DISTILLATIONS = {"channel": channel, "pixel": pixel}
 
 
 def _maps(logits: Any) -> Any:
-    """``float32 [N, C, H·W]``."""
+    """``float32 [N, H·W, C]``."""
     _, height, width, classes = logits.shape
-    return ops.transpose(ops.reshape(ops.cast(logits, "float32"), (-1, height * width, classes)), (0, 2, 1))
+    return ops.reshape(ops.cast(logits, "float32"), (-1, height * width, classes))

@@ -7,12 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from edgeseg.training.losses.pixels import (
-    class_weight_vector,
-    log_sum_and_probability,
-    one_hot_truth,
-    weighted_mean,
-)
+from edgeseg.training.losses.pixels import class_weight_vector, one_hot_truth, weighted_mean
 
 
 def lovasz_softmax(
@@ -37,11 +32,12 @@ def lovasz_softmax(
         A scalar from 0 to 1; 0 where every pixel is ignored.
     """
     num_classes = logits.shape[-1]
-    truth = one_hot_truth(y_true, num_classes, ignore_index)
-    _, probability = log_sum_and_probability(logits)
+    truth = ops.reshape(one_hot_truth(y_true, num_classes, ignore_index), (-1, num_classes))
+    probability = ops.reshape(ops.softmax(ops.cast(logits, "float32"), axis=-1), (-1, num_classes))
+    counted = ops.sum(truth, axis=-1, keepdims=True)
     # 1 − p or p. Where it is 0 a pixel adds nothing, whatever its place in the order.
-    error = (truth + probability * (1 - 2 * truth)) * ops.sum(truth, axis=0)
-    losses, pixels = _extended_jaccard(error, truth)
+    error = (truth + probability * (1 - 2 * truth)) * counted
+    losses, pixels = _extended_jaccard(ops.transpose(error), ops.transpose(truth))
     present = ops.cast(pixels > 0, "float32")
     return weighted_mean(losses, present * class_weight_vector(class_weights, num_classes))
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import keras
 
 from edgeseg.errors import UsageError
 from edgeseg.training.losses import loss_function
-from edgeseg.training.losses.pixels import in_several_replicas
-from edgeseg.training.precision import compiled_where_it_pays
 
 _SHARED = {"y_true", "logits", "ignore_index", "class_weights"}
-_SORTING = {"lovasz_cross_entropy", "lovasz_softmax", "ohem_cross_entropy"}
-"""Losses that XLA makes slower: it sorts on one core."""
 
 
 @keras.saving.register_keras_serializable(package="edgeseg")
@@ -49,15 +44,12 @@ class NamedLoss(keras.losses.Loss):
         self._settings = {"ignore_index": ignore_index, "class_weights": class_weights, **options}
         _check_weights(class_weights, num_classes)
         _check_options(self._function, options)
-        self._plain = partial(self._function, **self._settings)
-        self._fast = self._plain if loss in _SORTING else compiled_where_it_pays(self._plain)
         # Of one pixel, so that a value that the loss refuses is said here and not in a compiled step.
         self.call(keras.ops.zeros((1, 1, 1)), keras.ops.zeros((1, 1, 1, num_classes)))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Ids ``[N, H, W]`` and logits ``[N, H, W, C]`` to a scalar."""
-        # What replicas tell each other is nothing that XLA compiles.
-        return (self._plain if in_several_replicas() else self._fast)(y_true, y_pred)
+        return self._function(y_true, y_pred, **self._settings)
 
     def get_config(self) -> dict[str, Any]:
         return {"loss": self.name, "num_classes": self._num_classes, **self._settings}

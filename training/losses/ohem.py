@@ -53,13 +53,13 @@ def ohem_cross_entropy(
     check_number("min_share", min_share, most=1)
     truth = one_hot_truth(y_true, logits.shape[-1], ignore_index)
     loss = pixel_cross_entropy(truth, logits)
-    hard = _hard(ops.stop_gradient(loss), ops.sum(truth, axis=0), -math.log(threshold), min_share)
+    hard = _hard(ops.stop_gradient(loss), ops.sum(truth, axis=-1), -math.log(threshold), min_share)
     return weighted_mean(loss, hard * true_class_weights(truth, class_weights))
 
 
 def _hard(loss: Any, counted: Any, threshold: float, min_share: float) -> Any:
-    """1 at the pixels that are taken, 0 elsewhere, ``float32 [P]``."""
-    falling = -ops.sort(-loss)
+    """1 at the pixels that are taken, 0 elsewhere, ``float32 [N, H, W]``."""
+    falling = -ops.sort(ops.reshape(-loss, (-1,)))
     fewest = ops.maximum(ops.ceil(min_share * ops.sum(counted)), 1.0)
     last = ops.take(falling, ops.cast(fewest, "int32") - 1)
     return ops.cast(loss >= ops.minimum(last, threshold), "float32")

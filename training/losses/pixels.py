@@ -1,8 +1,4 @@
-"""What all losses share: which pixels count, their truth, probability and cross entropy, the weighted mean.
-
-Inside a loss the classes come first, and the pixels of the whole batch lie in one row: ``[C, P]``, P = N·H·W.
-What is added up over the few classes is then a sum of long rows, half of the work for a CPU.
-"""
+"""What all losses share: which pixels count, their one-hot truth and cross entropy, and the weighted mean."""
 
 from __future__ import annotations
 
@@ -18,31 +14,14 @@ _TINY = 1e-7
 
 
 def one_hot_truth(y_true: Any, num_classes: int, ignore_index: int) -> Any:
-    """Ids ``[N, H, W]`` to ``float32 [C, P]``; a pixel that is ignored is zero in every class.
+    """Ids ``[N, H, W]`` to ``float32 [N, H, W, C]``; a pixel that is ignored is zero in every class.
 
     It exists inside the compiled step alone: no one-hot tensor comes from the data. Keras hands labels to a
     loss as floats, so the ids are made integers again.
     """
-    ids = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+    ids = ops.cast(y_true, "int32")
     # A class may not stand at the ignore index; one_hot gives zeros for −1 in every backend.
-    return ops.one_hot(ops.where(ids == ignore_index, -1, ids), num_classes, axis=0, dtype="float32")
-
-
-def log_sum_and_probability(logits: Any) -> tuple[Any, Any]:
-    """Logits ``[N, H, W, C]`` to log Σ e^logit ``float32 [P]`` and their softmax ``float32 [C, P]``.
-
-    Both come of the same powers: a loss of two parts, compiled, raises e to each logit once.
-    """
-    rows = class_rows(logits)
-    highest = ops.stop_gradient(ops.max(rows, axis=0))
-    powers = ops.exp(rows - highest)
-    total = ops.sum(powers, axis=0)
-    return ops.log(total) + highest, powers / total
-
-
-def class_rows(logits: Any) -> Any:
-    """``float [N, H, W, C]`` to ``float32 [C, P]``."""
-    return ops.transpose(ops.reshape(ops.cast(logits, "float32"), (-1, logits.shape[-1])))
+    return ops.one_hot(ops.where(ids == ignore_index, -1, ids), num_classes, dtype="float32")
 
 
 def class_weight_vector(class_weights: Sequence[float] | None, num_classes: int) -> Any:
@@ -51,19 +30,18 @@ def class_weight_vector(class_weights: Sequence[float] | None, num_classes: int)
 
 
 def true_class_weights(truth: Any, class_weights: Sequence[float] | None) -> Any:
-    """One-hot truth ``[C, P]`` to the weight of each pixel's class ``float32 [P]``, 0 where it is ignored."""
-    if class_weights is None:
-        return ops.sum(truth, axis=0)
-    return ops.sum(truth * class_weight_vector(class_weights, truth.shape[0])[:, None], axis=0)
+    """One-hot truth ``[…, C]`` to the weight of each pixel's class ``float32 […]``, 0 where it is ignored."""
+    return ops.sum(truth * class_weight_vector(class_weights, truth.shape[-1]), axis=-1)
 
 
 def pixel_cross_entropy(truth: Any, logits: Any) -> Any:
-    """−log softmax at the true class: one-hot truth ``[C, P]``, logits ``[N, H, W, C]`` to ``float32 [P]``.
+    """−log softmax(logits) at the true class: one-hot truth and logits ``[…, C]`` to ``float32 […]``.
 
     It is finite as long as the logits are, and 0 where the pixel is ignored.
     """
-    log_sum, _ = log_sum_and_probability(logits)
-    return ops.sum(truth, axis=0) * log_sum - ops.sum(truth * class_rows(logits), axis=0)
+    logits = ops.cast(logits, "float32")
+    counted = ops.sum(truth, axis=-1)
+    return counted * ops.logsumexp(logits, axis=-1) - ops.sum(truth * logits, axis=-1)
 
 
 def weighted_mean(values: Any, weights: Any) -> Any:
@@ -78,21 +56,14 @@ def batch_sum(values: Any, axis: Sequence[int] | None = None) -> Any:
     batch is in one piece.
     """
     total = ops.sum(values, axis=axis)
-    if not in_several_replicas():
+    if keras.backend.backend() != "tensorflow":
         return total
     import tensorflow as tf
 
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)
-
-
-def in_several_replicas() -> bool:
-    """Whether this is called for one of several of TensorFlow's replicas."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
     replica = tf.distribute.get_replica_context()
-    return replica is not None and replica.num_replicas_in_sync > 1
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return total
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, total)
 
 
 def safe_ratio(numerator: Any, denominator: Any) -> Any:

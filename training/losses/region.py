@@ -21,7 +21,6 @@ from edgeseg.training.losses.pixels import (
     batch_sum,
     check_number,
     class_weight_vector,
-    log_sum_and_probability,
     one_hot_truth,
     safe_power,
     safe_ratio,
@@ -96,11 +95,11 @@ class _Regions(NamedTuple):
 
 def _regions(y_true: Any, logits: Any, ignore_index: int) -> _Regions:
     truth = one_hot_truth(y_true, logits.shape[-1], ignore_index)
-    _, probability = log_sum_and_probability(logits)
-    counted = probability * ops.sum(truth, axis=0)
-    hit = batch_sum(truth * counted, axis=1)
-    pixels = batch_sum(truth, axis=1)
-    return _Regions(hit, batch_sum(counted, axis=1) - hit, pixels - hit, pixels)
+    counted = ops.sum(truth, axis=-1, keepdims=True)
+    probability = ops.softmax(ops.cast(logits, "float32"), axis=-1) * counted
+    hit = batch_sum(truth * probability, axis=(0, 1, 2))
+    pixels = batch_sum(truth, axis=(0, 1, 2))
+    return _Regions(hit, batch_sum(probability, axis=(0, 1, 2)) - hit, pixels - hit, pixels)
 
 
 def _tversky_index(r: _Regions, alpha: float, beta: float) -> Any:
