@@ -48,6 +48,17 @@ def test_raw_pixels_to_logits(case: str, built: Built) -> None:
 
 
 @cases()
+def test_called_without_a_mode_it_infers(case: str, built: Built) -> None:
+    height, width = CASES[case].size
+    model = built(case)
+    image = np.random.default_rng(1).integers(0, 256, (2, height, width, 3)).astype(np.uint8)
+    before = model.get_weights()
+    expected = keras.ops.convert_to_numpy(model(image, training=False))
+    assert np.array_equal(keras.ops.convert_to_numpy(model(image)), expected)
+    assert all(np.array_equal(*weights) for weights in zip(before, model.get_weights(), strict=True))
+
+
+@cases()
 def test_plain_layers_that_load_without_edgeseg(case: str, built: Built, tmp_path: Path) -> None:
     model, path = built(case), tmp_path / "model.keras"
     modules = {type(layer).__module__ for layer in model._flatten_layers(include_self=False)}

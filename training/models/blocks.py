@@ -103,6 +103,20 @@ def logits(x: Any, num_classes: int, *, enlarge: int = 1, kernel: int = 1) -> An
     return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
+def resize(x: Any, height: int, width: int, *, name: str) -> Any:
+    """Bilinearly to a size in pixels, with half-pixel centres, as Keras's ``UpSampling2D`` enlarges."""
+    return infers(layers.Resizing(height, width, interpolation="bilinear", name=name), x)
+
+
+def infers(resizing: keras.Layer, x: Any) -> Any:
+    """A ``Resizing`` layer applied to ``x``; ``fit`` tells it otherwise, as it tells all layers.
+
+    Unless it is told, it takes itself to be training, and all layers after it inherit that from Keras's call
+    context: in ``model(image)`` BatchNorm would take the batch's statistics and change its own.
+    """
+    return resizing(x, training=False)
+
+
 def pair(
     x: Any,
     filters: int,

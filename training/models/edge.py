@@ -22,6 +22,7 @@ from edgeseg.training.models.blocks import (
     check_option,
     image_input,
     pointwise,
+    resize,
 )
 from edgeseg.training.models.encoders import encoder
 
@@ -104,7 +105,7 @@ def _scaled(image: Any, scale: float) -> Any:
     height, width = (max(MULTIPLE, MULTIPLE * round(side * scale / MULTIPLE)) for side in image.shape[1:3])
     # Of numbers with a fraction, for those without one Resizing would round.
     pixels = layers.Rescaling(1.0, name="pixels")(image)
-    return layers.Resizing(height, width, interpolation="bilinear", name="scale")(pixels)
+    return resize(pixels, height, width, name="scale")
 
 
 def _context(x: Any, channels: int, momentum: float) -> Any:
@@ -131,7 +132,7 @@ def _finer(x: Any, skip: Any, channels: int, name: str, momentum: float) -> Any:
 
 def _logits(x: Any, num_classes: int, height: int, width: int) -> Any:
     x = layers.Conv2D(num_classes, 1, name="head")(x)
-    x = layers.Resizing(height, width, interpolation="bilinear", name="head_bilinear")(x)
+    x = resize(x, height, width, name="head_bilinear")
     return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 

@@ -18,7 +18,7 @@ import keras
 from keras import layers, ops
 
 from edgeseg.errors import MissingExtraError, UsageError
-from edgeseg.training.models.blocks import check_option, image_input
+from edgeseg.training.models.blocks import check_option, image_input, infers
 from edgeseg.training.models.pixel_scale import rescale
 
 try:
@@ -220,11 +220,11 @@ def _build(input_shape: Shape, *parts: keras.Layer) -> None:
 def _segmented(features: list[Any], decoder: SegFormerBackbone, segmenter: SegFormerImageSegmenter) -> Any:
     """KerasHub's decoder and head, part by part, so that the encoder stays one that a trainer can freeze."""
     maps = [
-        decoder.resizing(project(feature))
+        infers(decoder.resizing, project(feature))
         for project, feature in zip(decoder.mlp_blocks, features, strict=True)
     ]
     x = decoder.linear_fuse(decoder.concat(maps[::-1]))
-    return segmenter.resizing(segmenter.output_segmentation_head(segmenter.dropout(x)))
+    return infers(segmenter.resizing, segmenter.output_segmentation_head(segmenter.dropout(x)))
 
 
 def _preset(name: str, variant: str) -> MiTBackbone:
