@@ -30,7 +30,7 @@ class Quantiser(Protocol):
     """A model that can be quantised in many ways.
 
     Attributes:
-        layers: The layers that compute, in the order in which they run.
+        layers: What can be kept in float, a layer or a part of the model, in the order in which they run.
         ranges: The rules by which it can choose the ranges of activations, the plain one first.
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,21 @@ _WHAT = "conversion to LiteRT int8"
 _FILE_IDENTIFIER = b"TFL3"
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 INPUT = "input scaling"
-"""The name of what comes before the first layer."""
+"""The name of the steps that depend on no layer."""
+
+
+@dataclass
+class _Steps:
+    """What stays in float with a layer, as the quantiser knows it.
+
+    Args:
+        nodes: Steps, by the name of what they give.
+        kinds: Kinds of those steps that give several tensors: the quantiser knows them by no name, so that
+            all steps of the kind stay in float. They move values and compute none.
+    """
+
+    nodes: list[str] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)
 
 
 class LiteRTQuantiser(Calibrated[int]):
@@ -66,8 +81,13 @@ class LiteRTQuantiser(Calibrated[int]):
             from tensorflow.lite.python.convert import mlir_quantize
 
             calibrated = _with_ranges(self._calibrated, self.spans(settings))
-            in_float = sorted({step for layer in settings.float_layers for step in self._steps[layer]})
-            return ModelBytes(bytes(mlir_quantize(calibrated, denylisted_nodes=in_float)))
+            in_float = [self._steps[layer] for layer in settings.float_layers]
+            quantised = mlir_quantize(
+                calibrated,
+                denylisted_nodes=sorted({node for steps in in_float for node in steps.nodes}),
+                denylisted_ops=sorted({kind for steps in in_float for kind in steps.kinds}),
+            )
+            return ModelBytes(bytes(quantised))
 
 
 def _calibrated(model: keras.Model, signature: Signature, frames: npt.NDArray[np.uint8]) -> bytes:
@@ -128,31 +148,36 @@ def _with_ranges(calibrated: bytes, spans: Mapping[int, Range]) -> bytes:
     return bytes(builder.Output())
 
 
-def _steps_of_layers(calibrated: bytes) -> dict[str, list[str]]:
+def _steps_of_layers(calibrated: bytes) -> dict[str, _Steps]:
     """The layers that multiply, in their order, each with all steps that stay in float with it.
 
     A step that does not multiply, such as those of a normalisation, softmax or addition, belongs to the last
-    layer before it: in a transformer these round more away than the layers do. Both go by the names of what
-    they give, as the quantiser knows them.
+    of the layers that it depends on: in a transformer these round more away than the layers do.
     """
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
+    kinds = {number: name for name, number in vars(BuiltinOperator).items() if isinstance(number, int)}
     model = _parsed(calibrated)
-    graph, multiplying = _graph(model), {getattr(BuiltinOperator, name) for name in _LAYERS}
-    steps: dict[str, list[str]] = {INPUT: []}
+    graph = _graph(model)
+    steps: dict[str, _Steps] = defaultdict(_Steps)
     order: dict[str, int] = {INPUT: 0}
     layer_of: dict[int, str] = {}
     for op in graph.operators:
+        kind = kinds[model.operatorCodes[op.opcodeIndex].builtinCode]
         names = [graph.tensors[output].name.decode() for output in op.outputs]
-        if model.operatorCodes[op.opcodeIndex].builtinCode in multiplying:
+        if kind in _LAYERS:
             layer = names[0]
             order[layer] = len(order)
         else:
             before = (layer_of.get(tensor, INPUT) for tensor in op.inputs)
             layer = max(before, key=order.__getitem__, default=INPUT)
-        steps.setdefault(layer, []).extend(names)
         layer_of.update(dict.fromkeys(op.outputs, layer))
-    return {layer: names for layer, names in steps.items() if names}
+        if kind == "CAST":  # Of the image's bytes: there is no int8 of it, and alone it is no layer.
+            continue
+        steps[layer].nodes.extend(names)
+        if len(names) > 1:
+            steps[layer].kinds.add(kind)
+    return {layer: steps[layer] for layer in order if layer in steps}
 
 
 def _parsed(data: bytes) -> Any:

@@ -76,37 +76,62 @@ def test_dilated_convolutions_stay_convolutions(model, frames) -> None:
         assert found[schema.BuiltinOperator.CONV_2D] == 4
 
 
+def steps_in_int8(quantiser: LiteRTQuantiser, *in_float: str) -> Counter[str]:
+    """The kinds of the steps that give int8 where these layers stay in float."""
+    made = quantiser.quantise(Int8Settings("minmax", frozenset(in_float))).data
+    graph = schema.ModelT.InitFromPackedBuf(made, 0)
+    kinds = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    return Counter(
+        kinds[graph.operatorCodes[op.opcodeIndex].builtinCode]
+        for op in graph.subgraphs[0].operators
+        if graph.subgraphs[0].tensors[op.outputs[0]].type == schema.TensorType.INT8
+    )
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+
+
 def test_a_layer_in_float_takes_the_steps_after_it_along() -> None:
     """And with all of them nothing is rounded: neither the image's scaling nor a normalisation."""
     image = keras.Input((16, 16, 3), dtype="uint8")
     x = first = keras.layers.Conv2D(8, 3, padding="same")(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
     x = keras.layers.Conv2D(8, 1)(keras.layers.LayerNormalization()(x))
     x = keras.layers.Conv2D(3, 1)(keras.layers.Add()([first, keras.layers.Softmax()(x)]))
-    frames = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
-    quantiser = LiteRTQuantiser(keras.Model(image, x), "mask", frames)
-    assert len(quantiser.layers) == 4
-    assert quantiser.layers[0] == INPUT
+    quantiser = LiteRTQuantiser(keras.Model(image, x), "mask", noise(4, 16, 16, 3))
+    scaling, first_layer, second, third = quantiser.layers
+    assert scaling == INPUT
 
-    def steps_in_int8(*in_float: str) -> Counter[int]:
-        made = quantiser.quantise(Int8Settings("minmax", frozenset(in_float))).data
-        graph = schema.ModelT.InitFromPackedBuf(made, 0)
-        return Counter(
-            graph.operatorCodes[op.opcodeIndex].builtinCode
-            for op in graph.subgraphs[0].operators
-            if graph.subgraphs[0].tensors[op.outputs[0]].type == schema.TensorType.INT8
-        )
+    plain = steps_in_int8(quantiser)
+    assert plain["SOFTMAX"] == 1
+    assert plain - steps_in_int8(quantiser, scaling) >= Counter(MUL=1, ADD=1)
+    assert steps_in_int8(quantiser, first_layer)["RSQRT"] == 0
+    # The sum depends on the first layer too, and on the second last.
+    without_second = steps_in_int8(quantiser, second)
+    assert plain - without_second >= Counter(CONV_2D=1, SOFTMAX=1, ADD=1)
+    assert without_second["RSQRT"] == 1
+    assert plain["ADD"] - steps_in_int8(quantiser, third)["ADD"] == 0
+    assert not steps_in_int8(quantiser, *quantiser.layers)
 
-    kinds = schema.BuiltinOperator
-    assert not steps_in_int8(*quantiser.layers)
-    _, first_layer, second, _ = quantiser.layers
-    assert steps_in_int8()[kinds.SOFTMAX] == 1
-    without_second = steps_in_int8(second)
-    assert (without_second[kinds.CONV_2D], without_second[kinds.SOFTMAX], without_second[kinds.RSQRT]) == (
-        2,
-        0,
-        1,
-    )
-    assert steps_in_int8(first_layer)[kinds.RSQRT] == 0
+
+def test_a_step_that_gives_several_tensors_stays_in_float_with_its_layer() -> None:
+    image = keras.Input((16, 16, 3), dtype="uint8")
+    x = keras.layers.Conv2D(8, 3, padding="same")(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
+    values, gate = keras.ops.split(x, 2, axis=-1)
+    x = keras.layers.Conv2D(3, 1)(values * keras.ops.sigmoid(gate))
+    quantiser = LiteRTQuantiser(keras.Model(image, x), "mask", noise(4, 16, 16, 3))
+    _, first_layer, _ = quantiser.layers
+    assert steps_in_int8(quantiser)["SPLIT"] == 1
+    assert steps_in_int8(quantiser, first_layer)["SPLIT"] == 0
+    assert not steps_in_int8(quantiser, *quantiser.layers)
+
+
+def test_an_image_that_is_not_scaled_is_no_layer() -> None:
+    image = keras.Input((16, 16, 3), dtype="uint8")
+    x = keras.layers.Conv2D(3, 3, padding="same")(keras.ops.cast(image, "float32"))
+    quantiser = LiteRTQuantiser(keras.Model(image, x), "mask", noise(4, 16, 16, 3))
+    assert INPUT not in quantiser.layers
+    assert len(quantiser.layers) == 1
 
 
 def test_batch_norm_is_folded_where_it_follows_its_convolution(model) -> None:
