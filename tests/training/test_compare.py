@@ -35,6 +35,7 @@ from edgeseg.training.recipe_check import check_recipes
 from edgeseg.training.run_folder import RunFolder
 from edgeseg.training.tracking import MLflowTracker
 
+pytestmark = pytest.mark.usefixtures("small_network")
 LOSSES = ("dice", "cross_entropy")
 
 
@@ -86,7 +87,7 @@ def compare(comparison: Comparison, observers: ObserversOf, report: Report) -> l
 
 
 @pytest.fixture(scope="module")
-def base(bands: str) -> Recipe:
+def base(bands: str, small_network: None) -> Recipe:
     return make_recipe(
         {"data": bands, "size": [16, 16], "model_options": {"channels": 4}, "epochs": 2, "batch": 4,
          "learning_rate": 1e-2, "precision": "float32", "workers": 0,

@@ -26,6 +26,7 @@ from edgeseg.training.observer import Observer, Run, Status
 from edgeseg.training.recipe import make_recipe, read_recipe
 from edgeseg.training.run_folder import EpochRow, RunFolder, out_of_patience
 
+pytestmark = pytest.mark.usefixtures("small_network")
 RUN_FILES = {
     "recipe.yaml",
     "metrics.csv",
@@ -73,7 +74,9 @@ class Interrupt(Observer):
 
 
 @pytest.fixture(scope="module")
-def straight(bands: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainResult, Recorder]:
+def straight(
+    bands: str, small_network: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainResult, Recorder]:
     """Three epochs in one go."""
     recorder = Recorder()
     values = {"data": bands, "size": [16, 16], "model_options": {"channels": 4}, "epochs": 3, "batch": 4,

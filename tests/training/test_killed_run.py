@@ -26,19 +26,33 @@ STEPS = 20
 FILES = ("weights/last.keras", "weights/best.keras")
 
 
+class Watched:
+    """The run that nobody killed, and how often a checkpoint of it was looked at while it ran."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder, self.looks = RunFolder(path), 0
+        process = _start(*SETTINGS, "--out", str(path))
+        while process.poll() is None:
+            for name in FILES:
+                self.looks += _check_whole(path / name)
+            time.sleep(0.002)
+        assert process.returncode == 0
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """The run that nobody killed."""
-    out = tmp_path_factory.mktemp("killed") / "whole"
-    _start(*SETTINGS, "--out", str(out)).wait(timeout=300)
-    return RunFolder(out)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    return Watched(tmp_path_factory.mktemp("killed") / "whole")
+
+
+@pytest.mark.heavy
+def test_no_moment_finds_half_a_checkpoint(whole: Watched) -> None:
+    """Whoever looks at the files, and whenever, finds none or a whole one."""
+    assert whole.looks > 100
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.large), 13])
-def test_the_same_weights_as_of_a_run_that_nobody_killed(
-    whole: RunFolder, steps: int, tmp_path: Path
-) -> None:
+def test_the_same_weights_as_of_a_run_that_nobody_killed(whole: Watched, steps: int, tmp_path: Path) -> None:
     """Killed in the middle of the first and of the third epoch."""
     folder = RunFolder(tmp_path / "run")
     process = _start(*SETTINGS, "--out", str(folder.path), kill_at=steps)
@@ -54,25 +68,11 @@ def test_the_same_weights_as_of_a_run_that_nobody_killed(
     assert _start("--resume", str(folder.path)).wait(timeout=300) == 0
     assert not half.exists()
     for name in FILES:
-        expected, found = load_trainable(whole.path / name), load_trainable(folder.path / name)
+        expected, found = load_trainable(whole.folder.path / name), load_trainable(folder.path / name)
         for a, b in zip(expected.get_weights(), found.get_weights(), strict=True):
             assert np.allclose(a, b, atol=1e-5)
-    rows, again = whole.read_rows(), folder.read_rows()
+    rows, again = whole.folder.read_rows(), folder.read_rows()
     assert [row.val_miou for row in again] == pytest.approx([row.val_miou for row in rows], abs=1e-6)
-
-
-@pytest.mark.heavy
-def test_no_moment_finds_half_a_checkpoint(tmp_path: Path) -> None:
-    """Whoever looks at the files, and whenever, finds none or a whole one."""
-    folder = RunFolder(tmp_path / "run")
-    process = _start(*SETTINGS, "--out", str(folder.path))
-    looks = 0
-    while process.poll() is None:
-        for name in FILES:
-            looks += _check_whole(folder.path / name)
-        time.sleep(0.002)
-    assert process.returncode == 0
-    assert looks > 100
 
 
 def _check_whole(path: Path) -> bool:

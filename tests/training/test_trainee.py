@@ -112,7 +112,7 @@ def test_the_car_has_no_use_for_auxiliary_heads(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def taught(bands: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def taught(bands: str, small_network: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The best checkpoint of a short run at 16×16."""
     recipe = Recipe(data=bands, size=(16, 16), model_options={"channels": 4}, epochs=2, batch=4,
                     learning_rate=1e-2, precision="float32", workers=0)  # fmt: skip
@@ -211,7 +211,9 @@ class TestTeacher:
 
 
 @pytest.fixture(scope="module")
-def windows(bands: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Recipe]:
+def windows(
+    bands: str, small_network: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunFolder, Recipe]:
     """A run of one epoch on windows of 8×8 of a model of 16×24, with averaged weights."""
     recipe = Recipe(data=bands, size=(16, 24), crop=(8, 8), ema=0.5, model_options={"channels": 4},
                     epochs=1, batch=4, learning_rate=1e-2, precision="float32", workers=0)  # fmt: skip
