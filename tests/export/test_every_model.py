@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -27,7 +29,16 @@ LARGE = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _one_model_at_a_time() -> Iterator[None]:
+    """All the larger ones in one process took 18 GiB."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)  # the deepest take ten minutes of a busy core
 @cases(large=LARGE)
 def test_it_trains_and_its_checkpoint_and_exports_agree_with_it(
     case: str, dataset: Dataset, frames: np.ndarray, save, tmp_path: Path
