@@ -60,11 +60,15 @@ class Calibrated(Generic[Key]):
 
     def __init__(self, seen: Mapping[Key, Seen], layers: tuple[str, ...]) -> None:
         self._seen, self.layers = seen, layers
+        self._spans: dict[str, dict[Key, Range]] = {}
 
     def spans(self, settings: Int8Settings) -> dict[Key, Range]:
         """The range of each tensor, by the rule that the settings name."""
-        chosen = RANGES[settings.ranges]
-        return {key: chosen(seen) for key, seen in self._seen.items()}
+        # Kept: a network of 146 layers is quantised as often only to measure each of them.
+        if settings.ranges not in self._spans:
+            chosen = RANGES[settings.ranges]
+            self._spans[settings.ranges] = {key: chosen(seen) for key, seen in self._seen.items()}
+        return self._spans[settings.ranges]
 
     def quick(self: Self) -> Self:
         """It is as quick as it can be: nothing is calibrated anew."""
