@@ -7,7 +7,10 @@ end of the graph.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,8 +99,34 @@ def _logits_graph(model: keras.Model, signature: Signature) -> onnx.ModelProto:
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"logits": model(image, training=False)}
 
-    graph, _ = tf2onnx.convert.from_function(serve, input_signature=[spec], opset=OPSET)
+    with _copies_let_go():
+        graph, _ = tf2onnx.convert.from_function(serve, input_signature=[spec], opset=OPSET)
     return graph
+
+
+@contextmanager
+def _copies_let_go() -> Iterator[None]:
+    """Free at once what tf2onnx leaves: a copy of the graph, weights and all, for each step of its optimiser.
+
+    The copies point at themselves and Python came to them late: SegFormer B4 took more than 20 GB.
+    """
+    from tf2onnx import optimizer
+
+    def collecting(factory: Callable[[], Any]) -> Callable[[], Any]:
+        def made() -> Any:
+            gc.collect()
+            return factory()
+
+        return made
+
+    known = dict(optimizer._optimizers)
+    gc.freeze()  # What was there before is not searched each time.
+    try:
+        optimizer._optimizers.update({name: collecting(factory) for name, factory in known.items()})
+        yield
+    finally:
+        optimizer._optimizers.update(known)
+        gc.unfreeze()
 
 
 def _append_outputs(model: onnx.ModelProto, signature: Signature) -> None:

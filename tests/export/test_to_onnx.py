@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 import keras
@@ -26,6 +27,20 @@ def operators(graph: onnx.ModelProto) -> Counter[str]:
 @pytest.fixture(scope="module")
 def graph(model) -> onnx.ModelProto:
     return convert_onnx(model, "mask")
+
+
+def test_converting_leaves_no_copies_of_the_graph(model) -> None:
+    """tf2onnx makes one for each step of its optimiser, which only a collection frees."""
+    from tf2onnx.graph import Graph
+
+    gc.collect()
+    gc.disable()
+    try:
+        convert_onnx(model, "mask")
+        left = sum(isinstance(thing, Graph) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 3
 
 
 def test_fp32_gives_keras_masks(graph, frames, expected) -> None:
