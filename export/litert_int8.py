@@ -41,8 +41,8 @@ class _Steps:
 
     Args:
         nodes: Steps, by the name of what they give.
-        kinds: Kinds of those steps that give several tensors: the quantiser knows them by no name, so that
-            all steps of the kind stay in float. They move values and compute none.
+        kinds: Kinds of those steps that give several tensors, such as ``SPLIT``: the quantiser knows them by
+            no name, so that all steps of the kind stay in float.
     """
 
     nodes: list[str] = field(default_factory=list)
@@ -172,7 +172,7 @@ def _steps_of_layers(calibrated: bytes) -> dict[str, _Steps]:
             before = (layer_of.get(tensor, INPUT) for tensor in op.inputs)
             layer = max(before, key=order.__getitem__, default=INPUT)
         layer_of.update(dict.fromkeys(op.outputs, layer))
-        if kind == "CAST":  # Of the image's bytes: there is no int8 of it, and alone it is no layer.
+        if kind == "CAST":  # There is no int8 of it: alone, before the first layer, it is nothing to keep.
             continue
         steps[layer].nodes.extend(names)
         if len(names) > 1:

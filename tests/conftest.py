@@ -40,8 +40,12 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _graphs_are_let_go() -> Iterator[None]:
-    """Keras and TensorFlow keep the graph of every model that a process made: 12 GiB by the end."""
     yield
+    let_graphs_go()
+
+
+def let_graphs_go() -> None:
+    """Keras and TensorFlow keep the graph of every model that a process made: 12 GiB by the end."""
     if keras := sys.modules.get("keras"):
         keras.backend.clear_session()
         gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 from onnxruntime import InferenceSession
 
+from conftest import let_graphs_go
 from edgeseg.export.to_litert import convert_litert
 from edgeseg.export.to_onnx import convert_onnx
 from edgeseg.training.checkpoint import load_checkpoint
@@ -33,8 +33,7 @@ LARGE = (
 def _one_model_at_a_time() -> Iterator[None]:
     """All the larger ones in one process took 18 GiB."""
     yield
-    keras.backend.clear_session()
-    gc.collect()
+    let_graphs_go()
 
 
 @pytest.mark.heavy

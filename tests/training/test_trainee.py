@@ -301,7 +301,7 @@ def test_a_window_larger_than_the_image_is_refused(tiny_recipe: Any) -> None:
 @pytest.mark.parametrize(
     ("model", "size", "expected"),
     [
-        ("unet_mini", (16, 16), "mixed_bfloat16"),
+        ("unet_mini_source", (16, 16), "mixed_bfloat16"),
         ("edge", (64, 64), "float32"),
         ("segformer_b0", (64, 64), "float32"),
     ],
