@@ -15,13 +15,14 @@ from edgeseg.export.foreign import Foreign, custom_objects, refuse, to_contract
 from edgeseg.export.progress import Stage
 from edgeseg.export.selection import MeasuredOn, chosen_split
 from edgeseg.labels import LabelSet, require_same_classes
+from edgeseg.training.checkpoint_info import check_file
 from edgeseg.training.data import open_dataset
 from edgeseg.training.data.dataset import Dataset
 
 if TYPE_CHECKING:
     import keras
 
-    from edgeseg.training.checkpoint import CheckpointInfo
+    from edgeseg.training.checkpoint_info import CheckpointInfo
 
 _UNKNOWN = "unknown"
 _NOTHING_KNOWN = Foreign()
@@ -58,14 +59,7 @@ def open_source(
             fit the model.
         DataError: The file is damaged, or the dataset's classes are not the model's.
     """
-    if not checkpoint.is_file():
-        # Said here, for the import that loads it takes seconds.
-        raise UsageError(
-            checkpoint,
-            expected="a .keras file",
-            found="a folder" if checkpoint.is_dir() else "nothing there",
-            next_step="Name a checkpoint, for instance RUN/weights/best.keras.",
-        )
+    check_file(checkpoint)
     with stage("Loading the model") as advance:
         model, info = _load(checkpoint, foreign)
         advance(1, 1)

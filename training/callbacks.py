@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from edgeseg import __version__
 from edgeseg.training.batches import Batches
-from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
+from edgeseg.training.checkpoint import save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo
 from edgeseg.training.data.loader import BatchLoader
 from edgeseg.training.examiner import Examiner, Score
 from edgeseg.training.guards import check_finite, check_not_collapsed, top_class_share

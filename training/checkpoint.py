@@ -9,47 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgeseg.atomic import atomic_file
-from edgeseg.errors import DataError, UsageError
-from edgeseg.labels import LabelSet
+from edgeseg.training.checkpoint_info import (
+    INFO_MEMBER,
+    CheckpointInfo,
+    check_file,
+    damaged,
+    read_info,
+    read_member,
+)
 from edgeseg.training.models import inference_model
 from edgeseg.training.models.own_layers import import_own_layers
 from edgeseg.training.precision import dtype_policy
 
-INFO_MEMBER = "edgeseg.json"
 _CONFIG_MEMBER = "config.json"
-
-
-class CheckpointInfo(BaseModel):
-    """What an exporter or a resumed run needs to know beside the weights.
-
-    ``epoch`` counts finished epochs, 0 before the first. ``val_miou`` is that epoch's, at model resolution,
-    0 to 1, ``None`` before the first. ``recipe`` holds the fields of :class:`edgeseg.training.recipe.Recipe`;
-    ``precision`` is what its ``auto`` came to on the machine that trained, ``None`` where that was not kept;
-    ``resident`` likewise. ``teacher`` is the SHA-256, hexadecimal, of the recipe's, ``None`` without one.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str
-    recipe: dict[str, Any]
-    recipe_hash: str
-    precision: str | None = None
-    resident: bool | None = None
-    teacher: str | None = None
-    labels: dict[str, Any]
-    height: int
-    width: int
-    dataset: str
-    dataset_fingerprint: str
-    epoch: int
-    val_miou: float | None
-    edgeseg_version: str
-
-    def label_set(self) -> LabelSet:
-        return LabelSet.from_dict(self.labels)
 
 
 def save_checkpoint(model: keras.Model, path: Path, info: CheckpointInfo) -> None:
@@ -60,7 +34,7 @@ def save_checkpoint(model: keras.Model, path: Path, info: CheckpointInfo) -> Non
     """
     with atomic_file(path) as staging:
         model.save(staging)
-        config = json.loads(_read_member(staging, _CONFIG_MEMBER))
+        config = json.loads(read_member(staging, _CONFIG_MEMBER))
         config.pop("compile_config", None)
         members = {_CONFIG_MEMBER: json.dumps(config), INFO_MEMBER: info.model_dump_json(indent=2)}
         _replace_members(staging, members, beside=path)
@@ -86,15 +60,15 @@ def load_trainable(path: Path) -> keras.Model:
     Raises:
         UsageError, DataError: As :func:`load_checkpoint`.
     """
-    _check_file(path)
+    check_file(path)
     try:
-        config = json.loads(_read_member(path, _CONFIG_MEMBER))
+        config = json.loads(read_member(path, _CONFIG_MEMBER))
         import_own_layers(config)
         # Layers of others that hold layers, such as KerasHub's, make these in the global policy.
         with dtype_policy(_mixed_policy(config) or "float32"):
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
 
 
 def restore(model: keras.Model, path: Path) -> None:
@@ -106,50 +80,14 @@ def restore(model: keras.Model, path: Path) -> None:
         UsageError: There is no such file.
         DataError: It is damaged, or of another model, optimiser or precision.
     """
-    _check_file(path)
+    check_file(path)
     try:
         with warnings.catch_warnings():
             # Keras only warns of an optimiser that does not fit, and would go on with a fresh one.
             warnings.filterwarnings("error", "Skipping variable loading for optimizer", UserWarning)
             model.load_weights(path)
     except (OSError, ValueError, KeyError, UserWarning, zipfile.BadZipFile) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def read_info(path: Path) -> CheckpointInfo | None:
-    """The info of a checkpoint without loading its model.
-
-    Raises:
-        UsageError, DataError: As :func:`load_checkpoint`.
-    """
-    _check_file(path)
-    try:
-        return CheckpointInfo.model_validate_json(_read_member(path, INFO_MEMBER))
-    except KeyError:
-        return None
-    except (OSError, ValidationError, zipfile.BadZipFile) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def own_info(path: Path, *, otherwise: str) -> CheckpointInfo:
-    """The info of a checkpoint that has to say what its classes are.
-
-    Args:
-        path: A ``.keras`` file.
-        otherwise: What to do, for the message, where edgeseg did not write it.
-
-    Raises:
-        UsageError, DataError: As :func:`load_checkpoint`, and where edgeseg did not write it.
-    """
-    info = read_info(path)
-    if info is None:
-        raise DataError(
-            path,
-            expected="a checkpoint that edgeseg train wrote, which says what its classes are",
-            found="a .keras file of another origin",
-            next_step=otherwise,
-        )
-    return info
+        raise damaged(path, str(error)) from error
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
@@ -184,11 +122,6 @@ def _with_float32_policies(value: Any) -> Any:
     return {key: _with_float32_policies(item) for key, item in value.items()}
 
 
-def _read_member(path: Path, name: str) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(name)
-
-
 def _replace_members(path: Path, members: dict[str, str], beside: Path) -> None:
     """``beside`` is whose leftovers are looked for: a staging file's own would stay for ever."""
     with (
@@ -201,23 +134,3 @@ def _replace_members(path: Path, members: dict[str, str], beside: Path) -> None:
                 new.writestr(entry, old.read(entry))
         for name, text in members.items():
             new.writestr(name, text)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_file() and path.suffix == ".keras":
-        return
-    raise UsageError(
-        path,
-        expected="a .keras file",
-        found="another file" if path.is_file() else "a folder" if path.is_dir() else "nothing there",
-        next_step="Name a checkpoint, for instance RUN/weights/best.keras.",
-    )
-
-
-def _damaged(path: Path, found: str) -> DataError:
-    return DataError(
-        path,
-        expected="a whole .keras file that edgeseg's Keras can load",
-        found=" ".join(found.split())[:300],
-        next_step="Train again, or name another checkpoint of the run.",
-    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgeseg.errors import DataError
-from edgeseg.training.checkpoint import read_info
+from edgeseg.training.checkpoint_info import read_info
 from edgeseg.training.documents import read_json
 from edgeseg.training.fit import resume, train
 from edgeseg.training.observer import Observer

@@ -15,7 +15,8 @@ import numpy as np
 from edgeseg.atomic import clear_leftovers
 from edgeseg.errors import DataError
 from edgeseg.training.callbacks import EpochKeeper, EpochSeeds, StepWatch, checkpoint_info
-from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info, restore, save_checkpoint
+from edgeseg.training.checkpoint import load_trainable, restore, save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo, read_info
 from edgeseg.training.compilation import check_accumulate, check_loss, make_trainee, steps_per_epoch
 from edgeseg.training.data import CachedSplit, Dataset, open_dataset, prepare
 from edgeseg.training.data.loader import BatchLoader

@@ -11,7 +11,8 @@ from keras import ops
 
 from edgeseg.errors import UsageError
 from edgeseg.labels import LabelSet, require_same_classes
-from edgeseg.training.checkpoint import CheckpointInfo, load_trainable, read_info
+from edgeseg.training.checkpoint import load_trainable
+from edgeseg.training.checkpoint_info import CheckpointInfo, read_info
 from edgeseg.training.losses.distillation import DISTILLATIONS
 from edgeseg.training.models import inference_model
 from edgeseg.training.models.logits import without_probabilities

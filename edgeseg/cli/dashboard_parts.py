@@ -39,12 +39,14 @@ def open_keras(path: Path) -> FunctionModel:
         DataError: It is damaged, or says nothing of its classes.
         MissingExtraError: Keras or TensorFlow is not installed.
     """
+    from edgeseg.training.checkpoint_info import own_info
+
+    info = own_info(path, otherwise="Export it with 'edgeseg export', and look at the bundle.")
     with training_half("looking at a .keras file"):
-        from edgeseg.training.checkpoint import load_checkpoint, own_info
+        from edgeseg.training.checkpoint import load_checkpoint
         from edgeseg.training.predictor import confident_predictor
     import numpy as np
 
-    info = own_info(path, otherwise="Export it with 'edgeseg export', and look at the bundle.")
     model, _ = load_checkpoint(path)
     infer = confident_predictor(model)
     # The first call traces the model: it is no latency to show.

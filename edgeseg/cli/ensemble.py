@@ -23,9 +23,12 @@ def ensemble(
     from edgeseg.atomic import check_writable
     from edgeseg.cli.console import done
     from edgeseg.cli.training_half import training_half
+    from edgeseg.training.checkpoint_info import check_file
 
     _check_suffix(out)
     check_writable(out.parent)
+    for checkpoint in checkpoints:
+        check_file(checkpoint)
     with training_half("edgeseg ensemble"):
         from edgeseg.training.checkpoint import save_checkpoint
         from edgeseg.training.models.ensemble import open_ensemble

@@ -118,11 +118,12 @@ def _open(file: Path, flip: bool, trusted_keys: list[Path] | None) -> _Model:
 
 def _open_keras(file: Path, flip: bool) -> _Model:
     from edgeseg.cli.training_half import training_half
+    from edgeseg.training.checkpoint_info import own_info
 
-    with training_half("evaluating a .keras file"):
-        from edgeseg.training.checkpoint import load_checkpoint, own_info
-        from edgeseg.training.predictor import keras_predictor
     info = own_info(file, otherwise="Train it with edgeseg, or export it and evaluate the bundle.")
+    with training_half("evaluating a .keras file"):
+        from edgeseg.training.checkpoint import load_checkpoint
+        from edgeseg.training.predictor import keras_predictor
     model, _ = load_checkpoint(file)
     name = file.parent.parent.name if file.parent.name == "weights" else file.stem
     return _Model(

@@ -74,7 +74,8 @@ def _check_labels(file: Path | None, labels: LabelSet | None, classes: int) -> N
 def _save(imported: Any, out: Path, labels: LabelSet | None) -> None:
     from edgeseg import __version__
     from edgeseg.atomic import atomic_file
-    from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
+    from edgeseg.training.checkpoint import save_checkpoint
+    from edgeseg.training.checkpoint_info import CheckpointInfo
     from edgeseg.training.import_weights import MODEL
 
     if labels is None:

@@ -129,6 +129,7 @@ def _train(
     from edgeseg.cli.console import console
     from edgeseg.cli.training_half import training_half
 
+    _check_paths(recipe, folder)
     with training_half("edgeseg train"):
         from edgeseg.training.distributed import connect
         from edgeseg.training.fit import resume, train
@@ -146,6 +147,20 @@ def _train(
             console.print(f"Continue with: edgeseg train --resume {path}", markup=False, soft_wrap=True)
         raise
     return result if cluster.is_chief else None
+
+
+def _check_paths(recipe: Recipe | None, folder: Path) -> None:
+    """What training would say too, but seconds later: after importing Keras."""
+    from edgeseg.training.checkpoint_info import check_file
+    from edgeseg.training.data import open_dataset
+    from edgeseg.training.run_folder import RunFolder
+
+    if recipe is None:
+        RunFolder.existing(folder)
+        return
+    open_dataset(recipe.data)
+    if recipe.teacher:
+        check_file(Path(recipe.teacher))
 
 
 def _train_on_ray(

@@ -15,7 +15,8 @@ from edgeseg.export.pipeline import ExportResult, export_model
 from edgeseg.export.plan import ExportOptions
 from edgeseg.export.targets import TARGETS
 from edgeseg.labels import LabelSet
-from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
+from edgeseg.training.checkpoint import save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo
 from edgeseg.training.data import open_dataset
 from edgeseg.training.data.dataset import Dataset
 

@@ -12,7 +12,8 @@ from edgeseg.export.pipeline import export_model
 from edgeseg.export.plan import ExportOptions
 from edgeseg.export.selection import spread
 from edgeseg.resize import resize_image, resize_mask
-from edgeseg.training.checkpoint import CheckpointInfo, save_checkpoint
+from edgeseg.training.checkpoint import save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo
 from edgeseg.training.data import open_dataset
 from edgeseg.training.models import build_model
 

@@ -12,14 +12,8 @@ import pytest
 
 from edgeseg.atomic import StagedFile, clear_leftovers
 from edgeseg.errors import DataError, UsageError
-from edgeseg.training.checkpoint import (
-    CheckpointInfo,
-    load_checkpoint,
-    load_trainable,
-    read_info,
-    restore,
-    save_checkpoint,
-)
+from edgeseg.training.checkpoint import load_checkpoint, load_trainable, restore, save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo, read_info
 from edgeseg.training.losses.named import NamedLoss
 from edgeseg.training.models import build_model
 from edgeseg.training.predictor import keras_predictor

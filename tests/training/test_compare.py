@@ -280,7 +280,7 @@ def renamed_in_recipe(folder: RunFolder) -> None:
 
 
 def renamed_in_checkpoint(folder: RunFolder) -> None:
-    from edgeseg.training.checkpoint import read_info
+    from edgeseg.training.checkpoint_info import read_info
 
     info = read_info(folder.best)
     assert info is not None

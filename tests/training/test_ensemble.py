@@ -14,7 +14,8 @@ from scipy.special import softmax
 
 from edgeseg.cli import main
 from edgeseg.errors import DataError, UsageError
-from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from edgeseg.training.checkpoint import load_checkpoint, save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo
 from edgeseg.training.data import open_dataset
 from edgeseg.training.models import build_model
 from edgeseg.training.models.ensemble import ensemble, open_ensemble

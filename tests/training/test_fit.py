@@ -17,7 +17,8 @@ from keras import ops
 from edgeseg.errors import DataError, TrainingError, UsageError
 from edgeseg.training import fit, guards, network
 from edgeseg.training.callbacks import EpochSeeds
-from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
+from edgeseg.training.checkpoint import load_checkpoint, load_trainable, save_checkpoint
+from edgeseg.training.checkpoint_info import read_info
 from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import open_dataset, prepare
 from edgeseg.training.fit import TrainResult, _without_effect, resume, train

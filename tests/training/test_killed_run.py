@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseg.training.checkpoint import load_trainable, read_info
+from edgeseg.training.checkpoint import load_trainable
+from edgeseg.training.checkpoint_info import read_info
 from edgeseg.training.run_folder import RunFolder
 
 # Everything that has a state: averages, gradients half gathered, a plateau, windows and variations by epoch.

@@ -13,7 +13,8 @@ import pytest
 
 from edgeseg.errors import MissingExtraError, UsageError
 from edgeseg.labels import LabelClass, LabelSet
-from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from edgeseg.training.checkpoint import load_checkpoint, save_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo
 from edgeseg.training.models import build_model
 from edgeseg.training.precision import dtype_policy
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgeseg.errors import DataError, TrainingError, UnknownNameError, UsageError
-from edgeseg.training.checkpoint import INFO_MEMBER, CheckpointInfo
+from edgeseg.training.checkpoint_info import INFO_MEMBER, CheckpointInfo
 from edgeseg.training.continuation import bring_to_end
 from edgeseg.training.documents import Origin
 from edgeseg.training.recipe import Recipe, make_recipe

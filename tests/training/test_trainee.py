@@ -14,7 +14,8 @@ from keras import ops
 
 from edgeseg.errors import DataError, UsageError
 from edgeseg.training import network as networks
-from edgeseg.training.checkpoint import load_checkpoint, load_trainable, read_info, save_checkpoint
+from edgeseg.training.checkpoint import load_checkpoint, load_trainable, save_checkpoint
+from edgeseg.training.checkpoint_info import read_info
 from edgeseg.training.compilation import make_trainee
 from edgeseg.training.data import CachedSplit, open_dataset, prepare
 from edgeseg.training.fit import resume, train
@@ -284,7 +285,7 @@ def test_a_frozen_encoder_is_not_trained(bands: str, cached: CachedSplit, tmp_pa
 
 
 def _info(recipe: Recipe, cached: CachedSplit) -> Any:
-    from edgeseg.training.checkpoint import CheckpointInfo
+    from edgeseg.training.checkpoint_info import CheckpointInfo
 
     return CheckpointInfo(
         model=recipe.model, recipe=recipe.model_dump(mode="json"), recipe_hash=recipe.hash(),

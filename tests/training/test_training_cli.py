@@ -19,6 +19,15 @@ SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
 TINY = ["--size", "16x16", "--batch", "4", "--seed", "3", "--set", "model_options.channels=4",
         "--set", "precision=float32", "--learning-rate", "0.01"]  # fmt: skip
 
+NO_CHECKPOINT = "expected a .keras file, found nothing there"
+WRONG_PATHS = [
+    (["train", "--data", "camvid:none"], 3, "expected a folder that exists, found 'none'"),
+    (["train", "--data", "synthetic", "--teacher", "none.keras"], 2, NO_CHECKPOINT),
+    (["train", "--resume", "none"], 2, "no folder"),
+    (["evaluate", "none.keras"], 2, NO_CHECKPOINT),
+    (["ensemble", "none.keras", "nor.keras", "--out", "both.keras"], 2, NO_CHECKPOINT),
+]
+
 
 def edgeseg(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -139,8 +148,8 @@ def test_an_error_while_decoding_gives_the_cursor_back(monkeypatch: pytest.Monke
         (["train", "--data", "synthetic", "--set", "epoch=3"], 2, "no such field"),
         (["train", "--resume", "none", "--epochs", "3"], 2, "--epochs"),
         (["train", "--recipe", "none.yaml"], 2, "none.yaml"),
-        (["evaluate", "none.keras"], 2, "expected a .keras file, found nothing there"),
         (["evaluate", "."], 8, "manifest.json"),
+        (["export", "none.keras", "--target", "arm", "--data", "synthetic"], 2, NO_CHECKPOINT),
     ],
 )
 def test_bad_arguments(
@@ -156,6 +165,16 @@ def test_bad_arguments(
     assert caught.value.code == code
     assert message in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), WRONG_PATHS)
+def test_a_wrong_path_is_refused_before_the_slow_import_of_keras(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name in ("keras", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    test_bad_arguments(arguments, code, message, tmp_path, capfd, monkeypatch)
 
 
 def test_an_unreadable_image_stops_training_before_a_run_folder_is_made(

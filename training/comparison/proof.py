@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeseg.errors import TrainingError
 from edgeseg.training.batches import Batches
-from edgeseg.training.checkpoint import load_trainable, read_info
+from edgeseg.training.checkpoint import load_trainable
+from edgeseg.training.checkpoint_info import read_info
 from edgeseg.training.comparison.outcome import LossCheck
 from edgeseg.training.comparison.plan import PlannedRun
 from edgeseg.training.compilation import class_weights

@@ -12,7 +12,8 @@ from keras import layers, ops
 
 from edgeseg import __version__
 from edgeseg.errors import UsageError
-from edgeseg.training.checkpoint import CheckpointInfo, load_checkpoint, own_info
+from edgeseg.training.checkpoint import load_checkpoint
+from edgeseg.training.checkpoint_info import CheckpointInfo, own_info
 from edgeseg.training.models.blocks import check_option
 
 # What float32 keeps beside 1: a class that no member believes in is as unlikely as that, and not -inf.
