@@ -18,6 +18,7 @@ from edgeseg.labels import LabelSet, require_same_classes
 from edgeseg.training.checkpoint_info import check_file
 from edgeseg.training.data import open_dataset
 from edgeseg.training.data.dataset import Dataset
+from edgeseg.training.lean_import import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -89,6 +90,7 @@ def _load(checkpoint: Path, foreign: Foreign) -> tuple[keras.Model, CheckpointIn
     # Quiet from the import on: TensorFlow prints before any setting of its log level is read.
     with quiet():
         try:
+            import_keras()
             import keras
             import tensorflow as tf  # noqa: F401
         except ImportError as error:

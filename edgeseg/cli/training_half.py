@@ -41,8 +41,11 @@ def training_half(what: str, *, keep_memory: bool = True) -> Iterator[None]:
         from edgeseg.training.allocator import keep_freed_memory
 
         keep_freed_memory()
+    from edgeseg.training.lean_import import import_keras
+
     try:
         with _without_noise():
+            import_keras()
             yield
             _find_devices()
     except ModuleNotFoundError as error:
