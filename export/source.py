@@ -16,9 +16,8 @@ from edgeseg.export.progress import Stage
 from edgeseg.export.selection import MeasuredOn, chosen_split
 from edgeseg.labels import LabelSet, require_same_classes
 from edgeseg.training.checkpoint_info import check_file
-from edgeseg.training.data import open_dataset
+from edgeseg.training.data import check_spec, open_dataset
 from edgeseg.training.data.dataset import Dataset
-from edgeseg.training.lean_import import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +60,8 @@ def open_source(
         DataError: The file is damaged, or the dataset's classes are not the model's.
     """
     check_file(checkpoint)
+    if data:
+        check_spec(data)
     with stage("Loading the model") as advance:
         model, info = _load(checkpoint, foreign)
         advance(1, 1)
@@ -90,7 +91,6 @@ def _load(checkpoint: Path, foreign: Foreign) -> tuple[keras.Model, CheckpointIn
     # Quiet from the import on: TensorFlow prints before any setting of its log level is read.
     with quiet():
         try:
-            import_keras()
             import keras
             import tensorflow as tf  # noqa: F401
         except ImportError as error:

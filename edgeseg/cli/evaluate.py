@@ -46,9 +46,11 @@ def evaluate(
     from edgeseg.export.parity import refuse_unlabelled
     from edgeseg.export.selection import chosen_split
     from edgeseg.labels import require_same_classes
-    from edgeseg.training.data import open_dataset
+    from edgeseg.training.data import check_spec, open_dataset
 
     _require_matplotlib()
+    if data:
+        check_spec(data)
     model = _open(file, flip, require_signature or None)
     dataset = open_dataset(_dataset_spec(data, model))
     require_same_classes(model.labels, dataset.labels, f"dataset {dataset.spec}")

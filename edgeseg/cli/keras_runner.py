@@ -26,7 +26,7 @@ def open_runner(job: Job) -> FunctionRunner:
         MissingExtraError: Keras or TensorFlow is not installed.
     """
     # As others run it, memory too.
-    with training_half(_WHAT, keep_memory=False):
+    with training_half(_WHAT, as_others=True):
         from edgeseg.training.networks import predicting
 
     return _runner(job, "keras predict", predicting(Path(job.model), job.threads))
@@ -39,7 +39,7 @@ def open_tf_function(job: Job) -> FunctionRunner:
         MissingExtraError: Keras or TensorFlow is not installed.
     """
     # As others run it, memory too.
-    with training_half(_WHAT, keep_memory=False):
+    with training_half(_WHAT, as_others=True):
         from edgeseg.training.networks import compiled
 
     return _runner(job, "tf.function", compiled(Path(job.model), job.threads))

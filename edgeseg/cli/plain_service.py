@@ -17,7 +17,7 @@ def main(model: str, port: str, threads: str) -> None:
 
     from edgeseg.cli.training_half import training_half
 
-    with training_half("a Keras model behind HTTP"):
+    with training_half("a Keras model behind HTTP", as_others=True):
         from edgeseg.training.networks import predicting
     import cv2
     import numpy as np

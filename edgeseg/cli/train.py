@@ -150,15 +150,16 @@ def _train(
 
 
 def _check_paths(recipe: Recipe | None, folder: Path) -> None:
-    """What training would say too, but seconds later: after importing Keras."""
+    """What training would say too, but seconds later: after importing Keras, and after the workers met."""
     from edgeseg.training.checkpoint_info import check_file
-    from edgeseg.training.data import open_dataset
+    from edgeseg.training.data import check_spec
     from edgeseg.training.run_folder import RunFolder
 
     if recipe is None:
         RunFolder.existing(folder)
         return
-    open_dataset(recipe.data)
+    for spec in filter(None, (recipe.data, recipe.extra_data)):
+        check_spec(spec)
     if recipe.teacher:
         check_file(Path(recipe.teacher))
 

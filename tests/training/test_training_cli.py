@@ -23,7 +23,9 @@ NO_CHECKPOINT = "expected a .keras file, found nothing there"
 WRONG_PATHS = [
     (["train", "--data", "camvid:none"], 3, "expected a folder that exists, found 'none'"),
     (["train", "--data", "synthetic", "--teacher", "none.keras"], 2, NO_CHECKPOINT),
+    (["train", "--data", "synthetic", "--extra-data", "coco:none?classes=car"], 3, "found 'none'"),
     (["train", "--resume", "none"], 2, "no folder"),
+    (["evaluate", "none.keras", "--data", "none.yaml"], 3, "none.yaml"),
     (["evaluate", "none.keras"], 2, NO_CHECKPOINT),
     (["ensemble", "none.keras", "nor.keras", "--out", "both.keras"], 2, NO_CHECKPOINT),
 ]

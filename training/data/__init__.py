@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeseg.training.data.cache import CachedSplit, prepare
 from edgeseg.training.data.check import CheckReport, check_dataset
 from edgeseg.training.data.dataset import Dataset, Finding, Item
-from edgeseg.training.data.spec import DATASETS, open_dataset
+from edgeseg.training.data.spec import DATASETS, check_spec, open_dataset
 
 __all__ = [
     "DATASETS",
@@ -15,6 +15,7 @@ __all__ = [
     "Finding",
     "Item",
     "check_dataset",
+    "check_spec",
     "open_dataset",
     "prepare",
 ]

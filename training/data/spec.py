@@ -27,6 +27,7 @@ from edgeseg.training.data.cityscapes import open_cityscapes7, open_cityscapes8,
 from edgeseg.training.data.coco import open_coco
 from edgeseg.training.data.dataset import Dataset, Item
 from edgeseg.training.data.folder import open_folder
+from edgeseg.training.data.pairing import require_folder
 from edgeseg.training.data.synthetic import open_synthetic
 
 DATASETS: dict[str, Callable[[str], Dataset]] = {
@@ -40,6 +41,7 @@ DATASETS: dict[str, Callable[[str], Dataset]] = {
     "synthetic": open_synthetic,
 }
 _WITHOUT_PATH = "synthetic"
+_WITH_QUERY = "coco"
 
 
 class DataFile(BaseModel):
@@ -63,8 +65,33 @@ def open_dataset(spec: str) -> Dataset:
         UsageError: The text is in none of the forms.
         DataError: What it names is missing, empty or malformed.
     """
-    if Path(spec).suffix.lower() in (".yaml", ".yml"):
+    if _is_file(spec):
         return _open_file(spec)
+    name, text = _name_and_text(spec)
+    return DATASETS[name](text)
+
+
+def check_spec(spec: str) -> None:
+    """Say before slow work what :func:`open_dataset` would say of the form and of a folder that is not there.
+
+    No file of the dataset is read.
+
+    Raises:
+        UnknownNameError, UsageError, DataError: As :func:`open_dataset`.
+    """
+    if _is_file(spec):
+        _read(Path(spec).expanduser())
+        return
+    name, text = _name_and_text(spec)
+    if name != _WITHOUT_PATH:
+        require_folder(text.partition("?")[0] if name == _WITH_QUERY else text, f"{name}:PATH")
+
+
+def _is_file(spec: str) -> bool:
+    return Path(spec).suffix.lower() in (".yaml", ".yml")
+
+
+def _name_and_text(spec: str) -> tuple[str, str]:
     name, colon, text = spec.partition(":")
     if name not in DATASETS:
         raise UnknownNameError.of("dataset", name, DATASETS)
@@ -72,7 +99,7 @@ def open_dataset(spec: str) -> Dataset:
         raise UsageError(
             "--data", expected=f"{name}:PATH", found=repr(spec), next_step="Add a colon and the folder."
         )
-    return DATASETS[name](text)
+    return name, text
 
 
 def _open_file(spec: str) -> Dataset:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import DataError, LabelError, UnknownNameError, UsageError
-from edgeseg.training.data import DATASETS, open_dataset
+from edgeseg.training.data import DATASETS, check_spec, open_dataset
 
 
 def gray(value: int, height: int = 6, width: int = 8) -> np.ndarray:
@@ -52,6 +52,32 @@ def test_camvid_road_is_the_road_and_the_rest(tmp_path: Path) -> None:
     mask = dataset.read_mask(dataset.items("train")[0])
     assert mask.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 255]]
     assert dataset.fingerprint("train") != open_dataset(f"camvid:{tmp_path}").fingerprint("train")
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("camvit:none", UnknownNameError, "camvid"),
+        ("camvid", UsageError, "camvid:PATH"),
+        ("camvid:none", DataError, "expected a folder that exists, found 'none'"),
+        ("coco:none?classes=car", DataError, "expected a folder that exists, found 'none'"),
+        ("none.yaml", DataError, r"none\.yaml"),
+    ],
+)
+def test_a_spec_that_names_nothing_is_refused_alike_before_it_is_opened(
+    spec: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for refusing in (check_spec, open_dataset):
+        with pytest.raises(error, match=message):
+            refusing(spec)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_checking_a_spec_reads_no_file_of_the_dataset(name: str, tmp_path: Path) -> None:
+    spec = name if name == "synthetic" else f"{name}:{tmp_path}"
+    assert check_spec(spec) is None
+    assert check_spec(f"coco:{tmp_path}?classes=car") is None
 
 
 def test_a_malformed_split_file_is_named_with_its_line(tmp_path: Path) -> None:
