@@ -158,14 +158,8 @@ def test_bad_arguments(
     arguments: list[str], code: int, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from edgeseg.cli import main
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["edgeseg", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == code
-    assert message in capfd.readouterr().err
+    _refused(arguments, code, message, monkeypatch, capfd)
     assert not list(tmp_path.iterdir())
 
 
@@ -174,16 +168,32 @@ def test_a_wrong_path_is_refused_before_the_slow_import_of_keras(
     arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     for name in ("keras", "tensorflow"):
         monkeypatch.setitem(sys.modules, name, None)
-    test_bad_arguments(arguments, code, message, tmp_path, capfd, monkeypatch)
+    _refused(arguments, code, message, monkeypatch, capfd)
+    assert not list(tmp_path.iterdir())
+
+
+def _refused(
+    arguments: list[str],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from edgeseg.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["edgeseg", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == code
+    assert message in capfd.readouterr().err
 
 
 def test_an_unreadable_image_stops_training_before_a_run_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from edgeseg.cli import main
-
     for split in ("train", "val"):
         for kind in ("images", "masks"):
             (tmp_path / split / kind).mkdir(parents=True)
@@ -191,13 +201,6 @@ def test_an_unreadable_image_stops_training_before_a_run_folder_is_made(
     (tmp_path / "labels.yaml").write_text("classes: [a, b]\n", encoding="utf-8")
     (tmp_path / "train/images/a.png").write_bytes(b"no picture")
     out = tmp_path / "run"
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        ["edgeseg", "train", "--data", f"folder:{tmp_path}", "--size", "16x16", "--out", str(out)],
-    )
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 3
-    assert "a.png" in capfd.readouterr().err
+    arguments = ["train", "--data", f"folder:{tmp_path}", "--size", "16x16", "--out", str(out)]
+    _refused(arguments, 3, "a.png", monkeypatch, capfd)
     assert not out.exists()
