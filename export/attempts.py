@@ -49,6 +49,13 @@ class Attempt:
         """The class that lost most, and its loss in points."""
         return self.comparison.worst_class
 
+    def classes_over(self, budget: Budget) -> tuple[str, ...]:
+        """The classes that lose more than they may, or all where it is the mean that does, or none does."""
+        drops = {n: d for n, d in self.comparison.class_drop_points().items() if d is not None}
+        limit = budget.class_drop
+        over = tuple(name for name, drop in drops.items() if limit is not None and drop > limit)
+        return over if over and self.drop_points <= budget.drop else tuple(drops)
+
     def excess(self, budget: Budget) -> float:
         """How far it is over the budget, in points: of the mean or of a class, whichever is farther."""
         over = [self.drop_points - budget.drop]
@@ -80,12 +87,13 @@ class Climb:
     """The ladder as far as it was climbed.
 
     ``chosen`` keeps the budget, or else came closest to it. ``damages`` are empty where no layer had to be
-    measured. ``notes`` are for people.
+    measured, else what these layers do to ``damaged_classes``. ``notes`` are for people.
     """
 
     chosen: Attempt
     attempts: tuple[Attempt, ...]
     damages: tuple[LayerDamage, ...] = ()
+    damaged_classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +102,7 @@ class Climb:
             "chosen": self.chosen.rung,
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             "sensitivity": [{"layer": d.layer, "damage": d.damage} for d in self.damages],
+            "sensitivity_of": list(self.damaged_classes),
             "notes": list(self.notes),
         }
 

@@ -61,6 +61,7 @@ class Ladder:
     _quantisers: dict[WeightsKind, Quantiser] = field(default_factory=dict)
     _attempts: list[Attempt] = field(default_factory=list)
     _damages: list[LayerDamage] = field(default_factory=list)
+    _damaged_classes: tuple[str, ...] = ()
     _fine_tuning: FineTuning | None = None
     _notes: list[str] = field(default_factory=list)
 
@@ -78,7 +79,13 @@ class Ladder:
             began = time.perf_counter()
             if not self._attempts[-1].faults:
                 break
-        return Climb(self._best(), tuple(self._attempts), tuple(self._damages), tuple(self._notes))
+        return Climb(
+            self._best(),
+            tuple(self._attempts),
+            tuple(self._damages),
+            self._damaged_classes,
+            tuple(self._notes),
+        )
 
     def _rungs(self) -> Iterator[Rung]:
         """First what costs the file nothing, by the export's time; then what makes the file slower."""
@@ -122,6 +129,7 @@ class Ladder:
     def _in_float_from(self, start: Attempt) -> Iterator[Rung]:
         most = int(MOST_IN_FLOAT * len(self._quantiser(start.weights).layers))
         if most:
+            self._damaged_classes = start.classes_over(self._budget)
             self._damages = self._measure_layers(start)
         for count in _doubling(most):
             layers = frozenset(one.layer for one in self._damages[:count])
@@ -183,7 +191,8 @@ class Ladder:
                 yield segmenters[artifact.file].predict
 
         with self.stage("Measuring what each layer loses in int8") as advance:
-            return layer_damages(quantiser, start.settings.ranges, opened, self.frames, advance)
+            classes = [start.comparison.labels.names.index(name) for name in self._damaged_classes]
+            return layer_damages(quantiser, start.settings.ranges, classes, opened, self.frames, advance)
 
 
 def _doubling(most: int) -> Iterator[int]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.export.converter import converting
-from edgeseg.export.int8 import Int8Settings
+from edgeseg.export.int8 import Int8Settings, Quantiser
 from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
 from edgeseg.export.ranges import PERCENTILE
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 _FEW_FRAMES = 4
 _LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
 _LOPSIDED = {"Elu", "Gelu", "HSwish", "Mish", "PRelu", "Selu", "Sigmoid", "SoftPlus", "Swish"}
+_MOVES = (
+    "Concat",
+    "MaxPool",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "StridedSlice",
+    "Transpose",
+    "Unsqueeze",
+)
+"""Operations whose values are their inputs': what a layer takes may have been rounded before these."""
+_WHAT = "conversion to OpenVINO int8"
 _ADVICE = "Try --format onnx, or another precision; --debug shows all that the converter said."
 
 
@@ -59,17 +72,48 @@ class OpenVINOQuantiser:
         self, model: onnx.ModelProto, frames: npt.NDArray[np.uint8], on_progress: Advance = ignore
     ) -> None:
         self._model, self._frames, self._on_progress = model, frames, on_progress
-        with converting("conversion to OpenVINO int8", _ADVICE):
+        with converting(_WHAT, _ADVICE):
             self.layers = tuple(op.get_friendly_name() for op in _layers(_read(model)))
 
     def quantise(self, settings: Int8Settings) -> ModelBytes:
-        with converting("conversion to OpenVINO int8", _ADVICE) as capture:
+        with converting(_WHAT, _ADVICE) as capture:
             on_progress = capture.showing(self._on_progress)
             return _saved(_quantised(_read(self._model), settings, self._frames, on_progress))
 
-    def quick(self) -> OpenVINOQuantiser:
+    def quick(self) -> Quantiser:
         some = self._frames[:: max(1, len(self._frames) // _FEW_FRAMES)][:_FEW_FRAMES]
-        return OpenVINOQuantiser(self._model, some)
+        return _CalibratedOnce(self._model, some, self.layers)
+
+
+class _CalibratedOnce:
+    """Files of many settings from one run of NNCF, which takes a minute for a deep network.
+
+    A layer in float is one that gets its roundings taken away again, so that the others are rounded as they
+    are in the file where all of them are. Biases are not corrected for what rounding shifts: that would be
+    wrong as soon as a layer is not rounded.
+    """
+
+    ranges = OpenVINOQuantiser.ranges
+
+    def __init__(
+        self, model: onnx.ModelProto, frames: npt.NDArray[np.uint8], layers: tuple[str, ...]
+    ) -> None:
+        self._model, self._frames, self.layers = model, frames, layers
+        self._rounded: dict[str, Any] = {}
+
+    def quantise(self, settings: Int8Settings) -> ModelBytes:
+        with converting(_WHAT, _ADVICE):
+            if settings.ranges not in self._rounded:
+                everything = Int8Settings(settings.ranges)
+                self._rounded[settings.ranges] = _quantised(
+                    _read(self._model), everything, self._frames, ignore, can_be_undone=True
+                )
+            graph = self._rounded[settings.ranges].clone()
+            _take_roundings_away(graph, settings.float_layers)
+            return _saved(graph)
+
+    def quick(self) -> Quantiser:
+        return self
 
 
 def _read(model: onnx.ModelProto) -> Any:
@@ -95,14 +139,24 @@ def _saved(graph: Any, *, compress_to_fp16: bool = False) -> ModelBytes:
 
 
 def _quantised(
-    graph: Any, settings: Int8Settings, frames: npt.NDArray[np.uint8], on_progress: Advance
+    graph: Any,
+    settings: Int8Settings,
+    frames: npt.NDArray[np.uint8],
+    on_progress: Advance,
+    *,
+    can_be_undone: bool = False,
 ) -> Any:
+    """The graph with NNCF's roundings; where they are to be undone, weights and biases stay as they are."""
     import nncf
+    from nncf.openvino.quantization.backend_parameters import BackendParameters
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 
-    advanced = AdvancedQuantizationParameters()
+    advanced = AdvancedQuantizationParameters(
+        disable_bias_correction=can_be_undone,
+        backend_params={BackendParameters.COMPRESS_WEIGHTS: not can_be_undone},
+    )
     if settings.ranges == "percentile":
-        advanced = AdvancedQuantizationParameters(activations_range_estimator_params=_percentile())
+        advanced.activations_range_estimator_params = _percentile()
     return nncf.quantize(
         graph,
         nncf.Dataset(_Frames(frames, on_progress)),
@@ -112,6 +166,37 @@ def _quantised(
         ignored_scope=nncf.IgnoredScope(names=sorted(settings.float_layers)),
         advanced_parameters=advanced,
     )
+
+
+def _take_roundings_away(graph: Any, float_layers: frozenset[str]) -> None:
+    """Leave out those that these layers alone would see; what an int8 layer sees too stays."""
+    layers = _layers(graph)
+    seen = {
+        _place(port) for op in layers if op.get_friendly_name() not in float_layers for port in _rounded(op)
+    }
+    for op in layers:
+        if op.get_friendly_name() in float_layers:
+            for port in _rounded(op):
+                if _place(port) not in seen:
+                    port.replace_source_output(_source(port).input_value(0))
+
+
+def _rounded(op: Any) -> Iterator[Any]:
+    """The inputs that take what was rounded for an operation: its own, or those of what moves it there."""
+    for port in op.inputs():
+        kind = _source(port).get_type_name()
+        if kind == "FakeQuantize":
+            yield port
+        elif kind in _MOVES:
+            yield from _rounded(_source(port))
+
+
+def _source(port: Any) -> Any:
+    return port.get_source_output().get_node()
+
+
+def _place(port: Any) -> tuple[str, int]:
+    return port.get_node().get_friendly_name(), port.get_index()
 
 
 def _percentile() -> Any:

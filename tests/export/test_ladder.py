@@ -58,14 +58,19 @@ def hard(dataset, frames, save, tmp_path_factory) -> Path:
     return save(model, tmp_path_factory.mktemp("hard") / "hard.keras", dataset.labels)
 
 
+# NNCF gives each channel that a depthwise layer sees a range of its own: there it loses less, but too much.
 @pytest.mark.heavy
-@pytest.mark.parametrize(("target", "kind"), [("arm", "litert"), ("x86", "onnx"), ("x86", "openvino")])
-def test_what_collapses_is_brought_back_unaided(hard: Path, target: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "kind", "collapse"), [("arm", "litert", 2), ("x86", "onnx", 2), ("x86", "openvino", 1)]
+)
+def test_what_collapses_is_brought_back_unaided(
+    hard: Path, target: str, kind: str, collapse: float, tmp_path: Path
+) -> None:
     attempts: list[Attempt] = []
     options = ExportOptions(target=target, format=kind, precision="int8", out=tmp_path)
     result = export_model(hard, None, options, on_attempt=attempts.append)
     assert attempts[0].rung == "plain"
-    assert attempts[0].drop_points > 2, "it does not collapse, so this would prove nothing"
+    assert attempts[0].drop_points > collapse, "it does not collapse, so this would prove nothing"
     assert attempts[-1].weights == "equalised"
     assert attempts[-1].drop_points <= 0.5
     assert not attempts[-1].faults
@@ -113,6 +118,10 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
     assert INPUT in {one["layer"] for one in told["sensitivity"]}
     assert damages == sorted(damages, reverse=True)
     assert damages[0] > 0
+    # The budget asks for the impossible of the mean: all classes make it up.
+    assert told["sensitivity_of"] == [
+        n for n, d in attempts[-1].comparison.class_drop_points().items() if d is not None
+    ]
     closest = min(attempts, key=lambda attempt: attempt.drop_points)
     assert told["chosen"] == closest.rung
     floats = set(attempts[-1].settings.float_layers)
