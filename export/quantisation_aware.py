@@ -1,6 +1,6 @@
 """Quantisation-aware fine-tuning: a model's weights moved so that it still says the same in int8.
 
-A copy of the Keras model computes with the rounding of int8 in it, and is taught for a few hundred steps to
+A copy of the Keras model computes with the rounding of int8 in it, and is taught for some hundred steps to
 say what the model itself says (Jacob et al., https://arxiv.org/abs/1712.05877). The weights alone are taken
 from it: what becomes of them is up to the usual quantiser, whichever the format.
 """
@@ -28,7 +28,7 @@ from edgeseg.export.weights import Weights
 
 BATCH = 4
 LEARNING_RATE = 5e-5
-"""At first, falling to nothing. Twice as much first undoes what it then takes more steps to win back."""
+"""At first, falling to nothing. At twice this the first steps lose more than the rounding did."""
 
 SEED = 0
 SEEN_FRAMES = 16

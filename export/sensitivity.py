@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,17 +14,21 @@ from edgeseg.evaluation import Predictor
 from edgeseg.export.int8 import Int8Settings, Quantiser
 from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
+from edgeseg.export.selection import spread
 from edgeseg.labels import Mask
 
 FRAMES = 8
 """Each layer is tried on so many calibration images."""
+
+_SEARCHED = 64
+"""They are chosen among so many, spread evenly."""
 
 
 @dataclass(frozen=True)
 class LayerDamage:
     """A layer, and the IoU (0 to 1) that classes lose when it alone computes in int8.
 
-    IoU is that with what the same model says in float, and in the mean of the classes that were asked about.
+    It is measured against the masks of the same model in float, in the mean of the classes asked about.
     """
 
     layer: str
@@ -38,7 +43,7 @@ def layer_damages(
     frames: npt.NDArray[np.uint8],
     on_progress: Advance = ignore,
 ) -> list[LayerDamage]:
-    """Every layer's damage, the greatest first.
+    """Every layer's damage, the greatest first; where the classes lose the same, by all pixels changed.
 
     Args:
         quantiser: Of the model.
@@ -46,7 +51,7 @@ def layer_damages(
         classes: Ids of the classes whose loss counts.
         opened: Loads a model file.
         frames: Calibration images ``uint8 [N, H, W, 3]`` RGB, of which ``FRAMES`` are used: those that show
-            most of the classes.
+            the classes best.
         on_progress: Told about each layer.
     """
     everything = frozenset(quantiser.layers)
@@ -55,27 +60,45 @@ def layer_damages(
         with opened(quantiser.quantise(Int8Settings(ranges, float_layers))) as predict:
             return np.stack([predict(image) for image in images])
 
-    expected = masks(everything, frames)
+    searched = frames[spread(range(len(frames)), _SEARCHED)]
+    expected = masks(everything, searched)
     telling = _telling(expected, classes)
-    expected, images = expected[telling], frames[telling]
-    damages = []
+    expected, images = expected[telling], searched[telling]
+    measured = []
     for index, layer in enumerate(quantiser.layers, start=1):
         found = masks(everything - {layer}, images)
-        damages.append(LayerDamage(layer, _lost(found, expected, classes)))
+        damage = LayerDamage(layer, _iou_lost(found, expected, classes))
+        measured.append((damage, float(np.mean(found != expected))))
         on_progress(index, len(quantiser.layers))
-    return sorted(damages, key=lambda one: one.damage, reverse=True)
+    measured.sort(key=lambda one: (one[0].damage, one[1]), reverse=True)
+    return [damage for damage, _ in measured]
 
 
-def _telling(masks: Mask, classes: Sequence[int]) -> npt.NDArray[np.intp]:
-    """The ``FRAMES`` masks of ``[N, h, w]`` that hold most of the classes; each class counts the same."""
-    pixels = np.stack([(masks == class_id).sum(axis=(1, 2)) for class_id in classes])
-    shares = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
-    return np.sort(np.argsort(-shares.sum(axis=0), kind="stable")[:FRAMES])
+def _telling(masks: Mask, classes: Sequence[int]) -> list[int]:
+    """Which ``FRAMES`` of the masks ``[N, h, w]`` to look at.
+
+    The classes take turns, the rarest first, each with the mask that holds most of it. Where the masks show
+    none of them, they are spread evenly.
+    """
+    pixels = [(masks == one).sum(axis=(1, 2)) for one in classes]
+    turns = sorted((held for held in pixels if held.any()), key=lambda held: int(held.sum()))
+    if not turns:
+        return spread(range(len(masks)), FRAMES)
+    chosen: list[int] = []
+    for held in itertools.islice(itertools.cycle(turns), min(FRAMES, len(masks))):
+        fullest_first = np.argsort(-held, kind="stable").tolist()
+        chosen.append(next(index for index in fullest_first if index not in chosen))
+    return sorted(chosen)
 
 
-def _lost(found: Mask, expected: Mask, classes: Sequence[int]) -> float:
-    """1 - IoU of these masks in the mean of the classes that are in either; 0 where none is."""
-    both = [np.sum((found == one) & (expected == one)) for one in classes]
-    either = [np.sum((found == one) | (expected == one)) for one in classes]
-    ious = [b / e for b, e in zip(both, either, strict=True) if e]
+def _iou_lost(found: Mask, expected: Mask, classes: Sequence[int]) -> float:
+    """1 - IoU of these masks in the mean of the classes that were expected; 0 where none was.
+
+    A class that is found alone is left out: one stray pixel of it would weigh as much as a class lost whole.
+    """
+    ious = []
+    for one in classes:
+        is_found, is_expected = found == one, expected == one
+        if is_expected.any():
+            ious.append(np.sum(is_found & is_expected) / np.sum(is_found | is_expected))
     return float(1 - np.mean(ious)) if ious else 0.0

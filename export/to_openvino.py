@@ -24,18 +24,31 @@ if TYPE_CHECKING:
 _FEW_FRAMES = 4
 _LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
 _LOPSIDED = {"Elu", "Gelu", "HSwish", "Mish", "PRelu", "Selu", "Sigmoid", "SoftPlus", "Swish"}
-_MOVES = (
-    "Concat",
-    "MaxPool",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "StridedSlice",
-    "Transpose",
-    "Unsqueeze",
-)
-"""Operations whose values are their inputs': what a layer takes may have been rounded before these."""
+_MOVES = {
+    *(
+        "AdaptiveMaxPool",
+        "BatchToSpace",
+        "Broadcast",
+        "Concat",
+        "DepthToSpace",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+    ),
+    *(
+        "MaxPool",
+        "Maximum",
+        "Minimum",
+        "Pad",
+        "ReduceMax",
+        "Reshape",
+        "ShuffleChannels",
+        "SpaceToBatch",
+        "SpaceToDepth",
+    ),
+    *("Split", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unsqueeze", "VariadicSplit"),
+}
+"""Operations that give what they were given: NNCF may put a layer's rounding before them."""
 _WHAT = "conversion to OpenVINO int8"
 _ADVICE = "Try --format onnx, or another precision; --debug shows all that the converter said."
 
@@ -86,7 +99,7 @@ class OpenVINOQuantiser:
 
 
 class _CalibratedOnce:
-    """Files of many settings from one run of NNCF, which takes a minute for a deep network.
+    """Files of many settings from one run of NNCF, which takes many seconds for a deep network.
 
     A layer in float is one that gets its roundings taken away again, so that the others are rounded as they
     are in the file where all of them are. Biases are not corrected for what rounding shifts: that would be
@@ -99,16 +112,16 @@ class _CalibratedOnce:
         self, model: onnx.ModelProto, frames: npt.NDArray[np.uint8], layers: tuple[str, ...]
     ) -> None:
         self._model, self._frames, self.layers = model, frames, layers
-        self._rounded: dict[str, Any] = {}
+        self._graphs: dict[str, Any] = {}
 
     def quantise(self, settings: Int8Settings) -> ModelBytes:
         with converting(_WHAT, _ADVICE):
-            if settings.ranges not in self._rounded:
+            if settings.ranges not in self._graphs:
                 everything = Int8Settings(settings.ranges)
-                self._rounded[settings.ranges] = _quantised(
+                self._graphs[settings.ranges] = _quantised(
                     _read(self._model), everything, self._frames, ignore, can_be_undone=True
                 )
-            graph = self._rounded[settings.ranges].clone()
+            graph = self._graphs[settings.ranges].clone()
             _take_roundings_away(graph, settings.float_layers)
             return _saved(graph)
 
@@ -170,25 +183,23 @@ def _quantised(
 
 def _take_roundings_away(graph: Any, float_layers: frozenset[str]) -> None:
     """Leave out those that these layers alone would see; what an int8 layer sees too stays."""
-    layers = _layers(graph)
-    seen = {
-        _place(port) for op in layers if op.get_friendly_name() not in float_layers for port in _rounded(op)
-    }
-    for op in layers:
-        if op.get_friendly_name() in float_layers:
-            for port in _rounded(op):
-                if _place(port) not in seen:
-                    port.replace_source_output(_source(port).input_value(0))
+    kept, left_out = {}, {}
+    for op in _layers(graph):
+        found = left_out if op.get_friendly_name() in float_layers else kept
+        found.update({_place(port): port for port in _rounded_inputs(op)})
+    for place, port in left_out.items():
+        if place not in kept:
+            port.replace_source_output(_source(port).input_value(0))
 
 
-def _rounded(op: Any) -> Iterator[Any]:
+def _rounded_inputs(op: Any) -> Iterator[Any]:
     """The inputs that take what was rounded for an operation: its own, or those of what moves it there."""
     for port in op.inputs():
         kind = _source(port).get_type_name()
         if kind == "FakeQuantize":
             yield port
         elif kind in _MOVES:
-            yield from _rounded(_source(port))
+            yield from _rounded_inputs(_source(port))
 
 
 def _source(port: Any) -> Any:

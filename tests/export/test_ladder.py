@@ -58,7 +58,8 @@ def hard(dataset, frames, save, tmp_path_factory) -> Path:
     return save(model, tmp_path_factory.mktemp("hard") / "hard.keras", dataset.labels)
 
 
-# NNCF gives each channel that a depthwise layer sees a range of its own: there it loses less, but too much.
+# NNCF gives each channel that a depthwise layer sees a range of its own: there it loses less, but too much
+# (1.9 and 3.1 points, as the model was trained on one core or two).
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     ("target", "kind", "collapse"), [("arm", "litert", 2), ("x86", "onnx", 2), ("x86", "openvino", 1)]
@@ -119,9 +120,9 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
     assert damages == sorted(damages, reverse=True)
     assert damages[0] > 0
     # The budget asks for the impossible of the mean: all classes make it up.
-    assert told["sensitivity_of"] == [
-        n for n, d in attempts[-1].comparison.class_drop_points().items() if d is not None
-    ]
+    start = next(attempt for attempt in attempts if attempt.weights == starts[-1])
+    drops = start.comparison.class_drop_points()
+    assert told["sensitivity_of"] == [name for name, drop in drops.items() if drop is not None]
     closest = min(attempts, key=lambda attempt: attempt.drop_points)
     assert told["chosen"] == closest.rung
     floats = set(attempts[-1].settings.float_layers)

@@ -13,16 +13,16 @@ from edgeseg.export.attempts import Attempt
 from edgeseg.export.int8 import Int8Settings
 from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.parity import Budget
-from edgeseg.export.sensitivity import FRAMES, layer_damages
+from edgeseg.export.sensitivity import FRAMES, _telling, layer_damages
 
-ROAD, TREE, POLE = 0, 1, 2
+ROAD, TREE, POLE, NOWHERE = 0, 1, 2, 7
 HEIGHT, WIDTH = 10, 10
 
 
 class Toy:
     """Says the class in a frame's red channel; each layer spoils something of its own in int8."""
 
-    layers = ("road to tree", "pole to road", "nothing")
+    layers = ("nothing", "stray", "pole to road", "road to tree")
     ranges = ("minmax",)
 
     def __init__(self) -> None:
@@ -46,6 +46,8 @@ class Toy:
                 mask[:3][mask[:3] == ROAD] = TREE
             if "pole to road" in in_int8:
                 mask[:, 0][mask[:, 0] == POLE] = ROAD
+            if "stray" in in_int8:
+                mask[5, 5] = NOWHERE
             return mask
 
         yield predict
@@ -60,32 +62,50 @@ def frames(count: int = 40) -> np.ndarray:
 
 
 def damages(*classes: int) -> dict[str, float]:
+    """By layer, the greatest first."""
     toy = Toy()
     found = layer_damages(toy, "minmax", classes, toy.opened, frames())
     assert [one.damage for one in found] == sorted((one.damage for one in found), reverse=True)
     # All frames once, in float; then each layer on a few.
-    assert toy.runs == [40, FRAMES, FRAMES, FRAMES]
+    assert toy.runs == [40, *(FRAMES for _ in toy.layers)]
     return {one.layer: one.damage for one in found}
 
 
 def test_the_layer_that_a_rare_class_suffers_from_comes_first_for_that_class() -> None:
-    """Of 4000 pixels 10 are pole: by all pixels, or on frames picked evenly, its layer would not be seen."""
-    assert damages(POLE) == {"pole to road": 1.0, "road to tree": 0.0, "nothing": 0.0}
+    """Of 4000 pixels 10 are pole: by all pixels, or on frames picked evenly, its layer would come last."""
+    found = damages(POLE)
+    assert found == {"pole to road": 1.0, "road to tree": 0.0, "stray": 0.0, "nothing": 0.0}
+    assert list(found) == ["pole to road", "road to tree", "stray", "nothing"], "the same loss, by pixels"
 
 
 def test_the_loss_is_that_of_iou_in_the_mean_of_the_classes() -> None:
     found = damages(TREE)
-    assert found["nothing"] == found["pole to road"] == 0
-    # 20 pixels of tree became 50 in the frames without pole; which one that has it is not among them.
-    assert found["road to tree"] == pytest.approx(1 - 20 / 50)
+    # 20 pixels of tree became 50; the frame with poles, where there are fewer, is not among those looked at.
+    assert found == {"road to tree": pytest.approx(1 - 20 / 50), "pole to road": 0, "stray": 0, "nothing": 0}
     both = damages(ROAD, TREE)
-    road = 1 - 50 / 80
-    assert both["road to tree"] == pytest.approx((road + 1 - 20 / 50) / 2, abs=0.02)
+    assert both["road to tree"] == pytest.approx((1 - 50 / 80 + 1 - 20 / 50) / 2)
 
 
-def test_a_class_that_is_nowhere_counts_for_nothing() -> None:
-    assert set(damages(7).values()) == {0.0}
-    assert damages(TREE, 7)["road to tree"] == pytest.approx(damages(TREE)["road to tree"])
+def test_a_stray_pixel_of_a_class_that_is_not_there_weighs_no_more_than_the_pixel() -> None:
+    found = damages(ROAD, TREE, NOWHERE)
+    assert found["stray"] == pytest.approx((1 - 79 / 80) / 2)
+    assert found["road to tree"] == pytest.approx(damages(ROAD, TREE)["road to tree"])
+
+
+def test_where_no_frame_shows_the_classes_pixels_decide() -> None:
+    found = damages(NOWHERE)
+    assert set(found.values()) == {0.0}
+    assert list(found) == ["road to tree", "pole to road", "stray", "nothing"]
+
+
+def test_classes_take_turns_the_rarest_first_and_each_frame_is_taken_once() -> None:
+    masks = np.full((30, 4, 4), ROAD, np.uint8)
+    masks[5:20] = TREE
+    masks[7, 0] = POLE
+    masks[8, 0, 0] = POLE
+    # Pole (5 pixels) 7, tree (235) 5, road (240) 0; pole 8, tree 6, road 1; pole any, so 2, and tree 9.
+    assert _telling(masks, (ROAD, TREE, POLE)) == [0, 1, 2, 5, 6, 7, 8, 9]
+    assert _telling(masks[:3], (ROAD, TREE)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

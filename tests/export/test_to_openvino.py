@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -125,17 +126,41 @@ def test_layers_that_are_named_stay_in_float(graph, frames) -> None:
         assert counts[0] > counts[1] > counts[2] == 0
 
 
-def test_from_one_calibration_come_the_masks_of_one_for_each_setting(graph, frames) -> None:
+def test_roundings_taken_away_leave_those_that_a_setting_alone_would_have(graph, frames) -> None:
+    """Wherever a rounding stays, NNCF would put it for that setting, and the other way about."""
     few = frames[:4]
     quick = OpenVINOQuantiser(graph, few).quick()
     every = frozenset(quick.layers)
     for in_int8 in (frozenset(), *({layer} for layer in quick.layers), every):
         settings = Int8Settings(float_layers=every - in_int8)
-        made = run(quick.quantise(settings), few)["mask"]
+        made = quick.quantise(settings)
         anew = _saved(_quantised(_read(graph), settings, few, ignore, can_be_undone=True))
-        # A layer alone may get ranges of its own from NNCF, where it shares them with others in int8.
-        needed = 0.99 if len(in_int8) == 1 else 1
-        assert np.mean(made == run(anew, few)["mask"]) >= needed, in_int8
+        assert roundings(made) == roundings(anew), in_int8
+        # Not of a layer alone: the first that NNCF rounds has kernels of 7 bits, and alone it is the first.
+        if len(in_int8) != 1:
+            np.testing.assert_array_equal(run(made, few)["mask"], run(anew, few)["mask"])
+
+
+def roundings(ir: ModelBytes) -> set[tuple[str, int]]:
+    """What takes rounded values, and at which of its inputs."""
+    graph = import_openvino().Core().read_model(model=ir.data, weights=ir.weights)
+    return {
+        (op.get_friendly_name(), port.get_index())
+        for op in graph.get_ops()
+        for port in op.inputs()
+        if port.get_source_output().get_node().get_type_name() == "FakeQuantize"
+    }
+
+
+def test_a_rounding_before_what_moves_values_goes_with_the_layer_behind_it(frames) -> None:
+    image = keras.Input(frames.shape[1:], dtype="uint8")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(image)
+    x = keras.layers.ReLU()(keras.layers.Conv2D(4, 3, padding="same", name="first")(x))
+    x = keras.layers.MaxPooling2D(3, 2)(keras.layers.ZeroPadding2D(1)(x))
+    x = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(3, 1, name="logits")(x))
+    quick = OpenVINOQuantiser(convert_onnx(keras.Model(image, x), "mask"), frames[:4]).quick()
+    assert roundings(quick.quantise(Int8Settings()))
+    assert not roundings(quick.quantise(Int8Settings(float_layers=frozenset(quick.layers))))
 
 
 def test_ranges_by_percentile_are_others_and_no_worse_than_useless(graph, int8, frames, expected) -> None:
