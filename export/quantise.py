@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.export.converter import converting
+from edgeseg.export.float_layers import guard_float_layers
 from edgeseg.export.int8 import Calibrated, Int8Settings
 from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import Advance, ignore
@@ -35,12 +36,14 @@ _ADVICE = "Export with --precision fp16, or try --format litert; --debug shows a
 class QdqRecipe:
     """How a graph is quantised: the arguments of ONNX Runtime's ``quantize_static`` that differ.
 
-    Both are per channel and calibrated on the range of values seen.
+    Both are per channel and calibrated on the range of values seen. ``guards_float`` is for files that ONNX
+    Runtime is to run; see ``guard_float_layers``.
     """
 
     activations: Literal["int8", "uint8"]
     ops: tuple[str, ...]
     reduce_range: bool
+    guards_float: bool
     extra: Mapping[str, Any]
 
 
@@ -52,6 +55,7 @@ RECIPES: dict[str, QdqRecipe] = {
         activations="int8",
         ops=_TENSORRT_OPS,
         reduce_range=False,
+        guards_float=False,  # TensorRT refuses a bias that comes as int32.
         extra={
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
@@ -67,6 +71,7 @@ RECIPES: dict[str, QdqRecipe] = {
         activations="uint8",
         ops=(*_TENSORRT_OPS, "Concat", "Relu", "Clip"),
         reduce_range=True,
+        guards_float=True,
         extra={"WeightSymmetric": True},
     ),
 }
@@ -155,7 +160,10 @@ def _quantised(
             weight_type=QuantType.QInt8,
             extra_options=dict(recipe.extra),
         )
-        quantised = onnx.shape_inference.infer_shapes(onnx.load(int8))
+        quantised = onnx.load(int8)
+    if recipe.guards_float:
+        guard_float_layers(quantised, float_layers)
+    quantised = onnx.shape_inference.infer_shapes(quantised)
     onnx.checker.check_model(quantised, full_check=True)
     return bytes(quantised.SerializeToString())
 
