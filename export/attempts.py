@@ -96,6 +96,12 @@ class Climb:
     damaged_classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def damages_all(self) -> bool:
+        """Whether the damage is that to every class that was scored."""
+        drops = self.chosen.comparison.class_drop_points()
+        return set(self.damaged_classes) >= {name for name, drop in drops.items() if drop is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for ``report.json``."""
         return {

@@ -28,7 +28,7 @@ from edgeseg.export.weights import Weights
 
 BATCH = 4
 LEARNING_RATE = 5e-5
-"""At first, falling to nothing, for kernels of 127 steps; fewer are as much wider, and take as much more."""
+"""At first, falling to nothing, for kernels of 127 steps. Of half as many, twice as wide, it is twice."""
 
 SEED = 0
 SEEN_FRAMES = 16

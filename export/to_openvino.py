@@ -25,29 +25,12 @@ _FEW_FRAMES = 4
 _LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
 _LOPSIDED = {"Elu", "Gelu", "HSwish", "Mish", "PRelu", "Selu", "Sigmoid", "SoftPlus", "Swish"}
 _MOVES = {
-    *(
-        "AdaptiveMaxPool",
-        "BatchToSpace",
-        "Broadcast",
-        "Concat",
-        "DepthToSpace",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-    ),
-    *(
-        "MaxPool",
-        "Maximum",
-        "Minimum",
-        "Pad",
-        "ReduceMax",
-        "Reshape",
-        "ShuffleChannels",
-        "SpaceToBatch",
-        "SpaceToDepth",
-    ),
-    *("Split", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unsqueeze", "VariadicSplit"),
-}
+    "AdaptiveMaxPool", "BatchToSpace", "Broadcast", "Concat", "ConvertLike", "DepthToSpace", "Gather",
+    "GatherElements", "GatherND", "MaxPool", "Maximum", "Minimum", "Pad", "ReduceMax", "Reshape",
+    "ScatterElementsUpdate", "ScatterNDUpdate", "ScatterUpdate", "ShuffleChannels", "SpaceToBatch",
+    "SpaceToDepth", "Split", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unsqueeze",
+    "VariadicSplit",
+}  # fmt: skip
 """Operations that give what they were given: NNCF may put a layer's rounding before them."""
 _WHAT = "conversion to OpenVINO int8"
 _ADVICE = "Try --format onnx, or another precision; --debug shows all that the converter said."

@@ -119,6 +119,19 @@ def converted_kernel(model: bytes, channels: int, kind: str) -> np.ndarray:
     return (values * scales)[0].reshape(3, 3, 3, -1)
 
 
+@pytest.mark.parametrize(("steps", "rate"), [(127, 5e-5), (64, 5e-5 * 127 / 64)])
+def test_the_rate_follows_the_width_of_the_steps(steps, rate, model, frames, monkeypatch) -> None:
+    rates = []
+    schedule = keras.optimizers.schedules.CosineDecay
+    monkeypatch.setattr(
+        keras.optimizers.schedules,
+        "CosineDecay",
+        lambda rate, steps: (rates.append(rate), schedule(rate, steps))[1],
+    )
+    fine_tuned(model, frames[:4], steps=1, grid=Grid(kernel_steps=steps))
+    assert rates == [pytest.approx(rate)]
+
+
 class TestTheCopy:
     def test_it_computes_what_the_model_does_until_it_rounds(self, model, frames) -> None:
         copy = _copy_of(model, Grid())

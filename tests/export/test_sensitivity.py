@@ -13,7 +13,7 @@ from edgeseg.export.attempts import Attempt
 from edgeseg.export.int8 import Int8Settings
 from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.parity import Budget
-from edgeseg.export.sensitivity import FRAMES, _telling, layer_damages
+from edgeseg.export.sensitivity import FRAMES, _iou_lost, _telling, layer_damages
 
 ROAD, TREE, POLE, NOWHERE = 0, 1, 2, 7
 HEIGHT, WIDTH = 10, 10
@@ -90,6 +90,15 @@ def test_a_stray_pixel_of_a_class_that_is_not_there_weighs_no_more_than_the_pixe
     found = damages(ROAD, TREE, NOWHERE)
     assert found["stray"] == pytest.approx((1 - 79 / 80) / 2)
     assert found["road to tree"] == pytest.approx(damages(ROAD, TREE)["road to tree"])
+
+
+def test_a_class_of_next_to_nothing_is_not_shown() -> None:
+    expected = np.full((8, 100, 100), ROAD, np.uint8)
+    expected[0, 0, :7] = POLE
+    found = np.full_like(expected, ROAD)
+    assert _iou_lost(found, expected, (POLE,)) == 0.0
+    expected[0, 0, :8] = POLE
+    assert _iou_lost(found, expected, (POLE,)) == 1.0
 
 
 def test_where_no_frame_shows_the_classes_pixels_decide() -> None:

@@ -18,6 +18,7 @@ from edgeseg.export.model_bytes import ModelBytes
 from edgeseg.export.progress import ignore
 from edgeseg.export.to_onnx import convert_onnx
 from edgeseg.export.to_openvino import (
+    _MOVES,
     OpenVINOQuantiser,
     _quantised,
     _read,
@@ -150,6 +151,13 @@ def roundings(ir: ModelBytes) -> set[tuple[str, int]]:
         for port in op.inputs()
         if port.get_source_output().get_node().get_type_name() == "FakeQuantize"
     }
+
+
+def test_roundings_are_looked_for_behind_all_that_nncf_moves_them_across() -> None:
+    from nncf.openvino.graph.metatypes.groups import QUANTIZE_AGNOSTIC_OPERATIONS
+
+    kinds = {name for operation in QUANTIZE_AGNOSTIC_OPERATIONS for name in operation.op_names}
+    assert kinds <= _MOVES
 
 
 def test_a_rounding_before_what_moves_values_goes_with_the_layer_behind_it(frames) -> None:
