@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeseg.export.draft import Tried
 from edgeseg.export.int8 import Int8Settings
-from edgeseg.export.parity import Budget, Comparison
+from edgeseg.export.parity import Budget, Comparison, classes_over, scored
 from edgeseg.export.sensitivity import LayerDamage
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ class Attempt:
 
     def classes_over(self, budget: Budget) -> tuple[str, ...]:
         """The classes that lose more than they may, or all where it is the mean that does, or none does."""
-        drops = {n: d for n, d in self.comparison.class_drop_points().items() if d is not None}
-        limit = budget.class_drop
-        over = tuple(name for name, drop in drops.items() if limit is not None and drop > limit)
-        return over if over and self.drop_points <= budget.drop else tuple(drops)
+        drops = self.comparison.class_drop_points()
+        over = classes_over(drops, budget.class_drop)
+        return tuple(over if over and self.drop_points <= budget.drop else scored(drops))
 
     def excess(self, budget: Budget) -> float:
         """How far it is over the budget, in points: of the mean or of a class, whichever is farther."""
@@ -99,8 +98,7 @@ class Climb:
     @property
     def damages_all(self) -> bool:
         """Whether the damage is that to every class that was scored."""
-        drops = self.chosen.comparison.class_drop_points()
-        return set(self.damaged_classes) >= {name for name, drop in drops.items() if drop is not None}
+        return set(self.damaged_classes) >= scored(self.chosen.comparison.class_drop_points()).keys()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for ``report.json``."""

@@ -45,7 +45,9 @@ def _bias_of(
     graph: onnx.GraphProto, node: onnx.NodeProto, constants: Constants
 ) -> tuple[onnx.NodeProto, int] | None:
     """The node that adds the bias of a layer, and at which input; ``None`` where it needs no guard."""
-    if node.op_type in _WITH_BIAS and node.input[1] in constants:
+    if node.input[1] not in constants:
+        return None
+    if node.op_type in _WITH_BIAS:
         return node, 2
     if node.op_type == "MatMul":
         readers = [reader for reader in graph.node if node.output[0] in reader.input]

@@ -76,7 +76,7 @@ class Comparison:
     @property
     def worst_class(self) -> tuple[str, float]:
         """The class that lost most IoU, and its loss in points."""
-        drops = {name: drop for name, drop in self.class_drop_points().items() if drop is not None}
+        drops = scored(self.class_drop_points())
         name = max(drops, key=drops.__getitem__)
         return name, drops[name]
 
@@ -186,10 +186,20 @@ def mean_iou_faults(keras_miou: float, artifact_miou: float, max_drop_points: fl
     ]
 
 
+def scored(drops: Mapping[str, float | None]) -> dict[str, float]:
+    """The drops of the classes that have one."""
+    return {name: drop for name, drop in drops.items() if drop is not None}
+
+
+def classes_over(drops: Mapping[str, float | None], max_drop_points: float | None) -> dict[str, float]:
+    """The drops of the classes that lost more than so many points; of none where there is no limit."""
+    limit = math.inf if max_drop_points is None else max_drop_points
+    return {name: drop for name, drop in scored(drops).items() if drop > limit}
+
+
 def class_faults(drops: Mapping[str, float | None], max_drop_points: float | None) -> list[str]:
     """The fault of the classes that lost more than so many points of IoU each; else empty."""
-    lost = {name: drop for name, drop in drops.items() if drop is not None}
-    over = {n: d for n, d in lost.items() if max_drop_points is not None and d > max_drop_points}
+    over = classes_over(drops, max_drop_points)
     if not over:
         return []
     worst_first = sorted(over, key=over.__getitem__, reverse=True)

@@ -23,7 +23,6 @@ FRAMES = 8
 _SEARCHED = 64
 """They are chosen among so many, spread evenly."""
 
-
 _LEAST_SHOWN = 1e-4
 """Classes of a smaller share of the pixels are not shown."""
 

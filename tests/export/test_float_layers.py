@@ -149,10 +149,18 @@ def test_a_bias_stays_exactly_what_it_was_and_its_constant_goes_with_its_last_re
     second = graph.graph.node.add()
     second.CopyFrom(node)
     second.name, second.output[0] = "second", "unused"
+    both = onnx.ModelProto()
+    both.CopyFrom(graph)
     guard_float_layers(graph, {node.name})
     assert constant in names_of(graph), "the second reads it still"
     guard_float_layers(graph, {"second"})
     assert constant not in names_of(graph)
+    guard_float_layers(both, {node.name, "second"})
+    assert names_of(both) == names_of(graph)
+    assert {name for one in both.graph.node for name in one.input} >= {
+        "second_bias_float",
+        f"{node.name}_bias_float",
+    }
     onnx.checker.check_model(graph, full_check=True)
     made = f"{node.name}_bias_float"
     graph.graph.output.append(helper.make_tensor_value_info(made, TensorProto.FLOAT, [6]))
