@@ -52,7 +52,10 @@ def address(tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "edgeseg", "dashboard", *bundles, "--images", image, "--runs", tmp_path]
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([*map(str, command), "--port", str(port)], stdout=log, stderr=log)
+        # In an empty folder: where the demo was run there are results to show.
+        process = subprocess.Popen(
+            [*map(str, command), "--port", str(port)], cwd=tmp_path, stdout=log, stderr=log
+        )
     try:
         found = f"http://127.0.0.1:{port}"
         _wait_for(found, process, tmp_path / "log")
