@@ -122,7 +122,6 @@ class Conversion:
         frames: npt.NDArray[np.uint8],
         start: Weights | None,
         steps: int,
-        ranges: str,
     ) -> tuple[Weights, FineTuning]:
         """Weights that lose less in int8 of one format; arguments as of ``quantisation_aware.fine_tuned``.
 
@@ -134,9 +133,7 @@ class Conversion:
         from edgeseg.export.quantisation_aware import fine_tuned
 
         with having(self._model, start), self._stage(f"Fine-tuning for {kind.name} int8") as advance:
-            return fine_tuned(
-                self._model, frames, steps=steps, ranges=ranges, grid=_grid_of(kind), on_progress=advance
-            )
+            return fine_tuned(self._model, frames, steps=steps, grid=_grid_of(kind), on_progress=advance)
 
     def _tflite(self, precision: FloatPrecision) -> ModelBytes:
         with self._stage(f"Converting to LiteRT {precision}") as advance:

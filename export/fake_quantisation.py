@@ -6,16 +6,14 @@ Jacob et al., https://arxiv.org/abs/1712.05877).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers, ops
 
-from edgeseg.export.ranges import Range, Seen
+from edgeseg.export.ranges import Range
 
 _STEPS = 255
 _SMALLEST = 1e-12
@@ -89,8 +87,8 @@ def _straight_through(x: Any, rounded: Any) -> Any:
 class Rounding(layers.Layer):
     """First sees what an activation holds in float; then rounds it as the quantiser will.
 
-    The range follows the weights as they are trained: a rule (percentile, say) keeps of what a batch's images
-    span the share that it kept before.
+    The range is the whole of what was seen, as the plain rule has it, and follows the weights as they are
+    trained: it stays in the same proportion to what a batch's images span.
 
     Args:
         symmetric: As in :class:`Grid`.
@@ -100,22 +98,21 @@ class Rounding(layers.Layer):
         super().__init__(**kwargs)
         self.symmetric = symmetric
         self.shares: Range | None = None
-        self._seen: Seen | None = None
-        self._spans: list[Range] = []
+        self._seen: list[Range] | None = None
 
     def look(self) -> None:
-        """From now on, keep what passes."""
-        self._seen, self._spans = Seen(), []
+        """From now on, keep what each frame spans."""
+        self._seen = []
 
-    def settle(self, rule: Callable[[Seen], Range]) -> None:
-        """From now on, round, with a range by this rule."""
-        spans = zip(rule(self._seen), np.mean(self._spans, axis=0), strict=True)
-        low, high = (float(wanted / usual) if usual else 0.0 for wanted, usual in spans)
-        self.shares, self._seen, self._spans = (low, high), None, []
+    def settle(self) -> None:
+        """From now on, round."""
+        lows, highs = np.transpose(self._seen)
+        self.shares = _share(lows.min(), lows.mean()), _share(highs.max(), highs.mean())
+        self._seen = None
 
     def call(self, x: Any) -> Any:
         if self._seen is not None:
-            self._see(ops.convert_to_numpy(x))
+            self._seen.append((float(ops.min(x)), float(ops.max(x))))
         if self.shares is None:
             return x
         inner = tuple(range(1, len(x.shape)))
@@ -123,12 +120,12 @@ class Rounding(layers.Layer):
         low, high = ops.stop_gradient(low * self.shares[0]), ops.stop_gradient(high * self.shares[1])
         return quantised_activation(x, low, high, symmetric=self.symmetric)
 
-    def _see(self, x: npt.NDArray[np.float32]) -> None:
-        self._seen.add(x)
-        self._spans.append((float(x.min()), float(x.max())))
-
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
+
+
+def _share(extreme: float, usual: float) -> float:
+    return float(extreme / usual) if usual else 0.0
 
 
 def kernels_of(layer: keras.Layer) -> list[tuple[keras.Variable, tuple[int, ...]]]:

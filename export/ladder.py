@@ -103,7 +103,7 @@ class Ladder:
         start = self._best()
         try:
             self._weights["fine-tuned"], told = self.conversion.fine_tuned(
-                self._kind, self.frames, self._weights[start.weights], self._qat_steps, start.settings.ranges
+                self._kind, self.frames, self._weights[start.weights], self._qat_steps
             )
         except ConversionError as error:
             self._notes.append(f"{self._kind.name} int8 was not fine-tuned: {error}")
@@ -115,7 +115,8 @@ class Ladder:
                 f"kinds that it does not know: {', '.join(told.float_layers)}."
             )
         name = f"fine-tuned, {told.steps} steps"
-        yield name, Int8Settings(start.settings.ranges), "fine-tuned"
+        # They were taught under whole ranges.
+        yield name, Int8Settings(), "fine-tuned"
 
     def _in_float(self) -> Iterator[Rung]:
         """From the best that there is; and where that was tuned for the rounding of the very layers that are

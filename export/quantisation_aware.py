@@ -23,12 +23,14 @@ from edgeseg.errors import ConversionError
 from edgeseg.export.fake_quantisation import INT8, Grid, Rounding, kernels_of, quantised_kernel
 from edgeseg.export.graph_nodes import nodes_of
 from edgeseg.export.progress import Advance, ignore
-from edgeseg.export.ranges import RANGES
 from edgeseg.export.weights import Weights
 
 BATCH = 4
 LEARNING_RATE = 5e-5
-"""At first, falling to nothing, for kernels of 127 steps. Of half as many, twice as wide, it is twice."""
+"""At its highest, for kernels of 127 steps. Of half as many, twice as wide, it is twice."""
+
+WARM_UP = 0.1
+"""In this share of the steps the rate rises from nothing, in the others it falls back to it."""
 
 SEED = 0
 SEEN_FRAMES = 16
@@ -78,7 +80,6 @@ def fine_tuned(
     frames: npt.NDArray[np.uint8],
     *,
     steps: int,
-    ranges: str = "minmax",
     grid: Grid = INT8,
     on_progress: Advance = ignore,
 ) -> tuple[Weights, FineTuning]:
@@ -92,7 +93,6 @@ def fine_tuned(
         model: ``uint8 [N, H, W, 3]`` to logits; it stays as it is.
         frames: Real images ``uint8 [N, H, W, 3]`` RGB of the training split.
         steps: Batches, at least 1.
-        ranges: One of ``RANGES``, by which the quantiser will choose the ranges of activations.
         grid: What the format's files round to.
         on_progress: Told about each step.
 
@@ -102,7 +102,7 @@ def fine_tuned(
     start = time.perf_counter()
     student = _Student(_copy_of(model, grid), grid)
     try:
-        student.measure_ranges(frames, ranges)
+        student.measure_ranges(frames)
         losses = _teach(student, model, frames, steps, on_progress)
     except (ValueError, TypeError, KeyError, RuntimeError, tf.errors.OpError) as error:
         raise _failed(f"{type(error).__name__}: {error}") from error
@@ -128,7 +128,7 @@ def _teach(
 ) -> list[float]:
     from edgeseg.training.losses.distillation import pixel
 
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE * student.width_of_step, steps)
+    rate = _rate(LEARNING_RATE * student.width_of_step, steps)
     # Steps are few and networks many-branched: XLA would compile longer than it saves.
     student.compile(keras.optimizers.Adam(rate, clipnorm=1.0), pixel, jit_compile=False)
     losses = []
@@ -137,6 +137,17 @@ def _teach(
         losses.append(float(student.train_on_batch(images, teacher.predict_on_batch(images))))
         on_progress(step, steps)
     return losses
+
+
+def _rate(highest: float, steps: int) -> Any:
+    # Adam's first steps are as long as the rate, whatever the gradient: at once at its highest they lose more
+    # than the rounding did.
+    rising = int(WARM_UP * steps)
+    if not rising:
+        return keras.optimizers.schedules.CosineDecay(highest, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - rising, warmup_target=highest, warmup_steps=rising
+    )
 
 
 def _batches(count: int, steps: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -175,14 +186,14 @@ class _Student(keras.Model):
         value = ops.convert_to_tensor(variable)
         return value if axes is None else quantised_kernel(value, axes, self._grid.kernel_steps)
 
-    def measure_ranges(self, frames: npt.NDArray[np.uint8], ranges: str) -> None:
+    def measure_ranges(self, frames: npt.NDArray[np.uint8]) -> None:
         """Look at what each activation holds in float, and round to that from now on."""
         for rounding in self.copy.roundings:
             rounding.look()
         for frame in frames[:: max(1, len(frames) // SEEN_FRAMES)][:SEEN_FRAMES]:
             self.network([frame[None]], training=False)
         for rounding in self.copy.roundings:
-            rounding.settle(RANGES[ranges])
+            rounding.settle()
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from edgeseg.errors import ConversionError
+from edgeseg.export import quantisation_aware
 from edgeseg.export.artifacts import Conversion
-from edgeseg.export.fake_quantisation import Grid, quantised_activation, quantised_kernel
+from edgeseg.export.fake_quantisation import Grid, Rounding, quantised_activation, quantised_kernel
 from edgeseg.export.int8 import Int8Settings
-from edgeseg.export.quantisation_aware import _batches, _copy_of, fine_tuned
+from edgeseg.export.quantisation_aware import _batches, _copy_of, _rate, fine_tuned
 from edgeseg.export.targets import TARGETS
 
 LITERT = TARGETS["arm"].formats[0]
@@ -119,17 +120,42 @@ def converted_kernel(model: bytes, channels: int, kind: str) -> np.ndarray:
     return (values * scales)[0].reshape(3, 3, 3, -1)
 
 
-@pytest.mark.parametrize(("steps", "rate"), [(127, 5e-5), (64, 5e-5 * 127 / 64)])
-def test_the_rate_follows_the_width_of_the_steps(steps, rate, model, frames, monkeypatch) -> None:
-    rates = []
-    schedule = keras.optimizers.schedules.CosineDecay
+@pytest.mark.parametrize(("steps", "highest"), [(127, 5e-5), (64, 5e-5 * 127 / 64)])
+def test_the_rate_follows_the_width_of_the_steps(steps, highest, model, frames, monkeypatch) -> None:
+    asked = []
     monkeypatch.setattr(
-        keras.optimizers.schedules,
-        "CosineDecay",
-        lambda rate, steps: (rates.append(rate), schedule(rate, steps))[1],
+        quantisation_aware, "_rate", lambda highest, steps: (asked.append((highest, steps)), highest)[1]
     )
     fine_tuned(model, frames[:4], steps=1, grid=Grid(kernel_steps=steps))
-    assert rates == [pytest.approx(rate)]
+    assert asked == [(pytest.approx(highest), 1)]
+
+
+def test_the_rate_rises_for_a_tenth_of_the_steps_and_falls_to_nothing() -> None:
+    rate = _rate(8e-5, 100)
+    found = [float(rate(step)) for step in range(101)]
+    assert found[0] == 0
+    assert found[5] == pytest.approx(4e-5)
+    assert found[10] == max(found) == pytest.approx(8e-5)
+    assert found[55] == pytest.approx(4e-5)
+    assert found[100] == pytest.approx(0, abs=1e-12)
+
+
+def test_of_few_steps_none_is_lost_to_a_rate_of_nothing() -> None:
+    assert float(_rate(8e-5, 3)(0)) == pytest.approx(8e-5)
+
+
+def test_a_range_is_the_whole_of_what_was_seen_and_follows_what_comes() -> None:
+    rounding = Rounding(symmetric=False)
+    rounding.look()
+    for frame in ([-1.0, 2.0], [-3.0, 4.0]):
+        rounding(np.float32([frame]))
+    rounding.settle()
+    # 1.5 and 4/3 times what a frame spans in the mean: -3 to 4 for frames as seen, others in proportion.
+    given = keras.ops.convert_to_numpy(rounding(np.float32([[-2.0, 3.0], [-20.0, 30.0]])))
+    low, high = 1.5 * 11, 16.5 * 4 / 3
+    step = (low + high) / 255
+    np.testing.assert_allclose(given, [[-2.0, 3.0], [-low, high]], atol=step)
+    assert np.ptp(given / step - np.round(given / step)) < 1e-3
 
 
 class TestTheCopy:
