@@ -101,11 +101,11 @@ def plot_predictions(
         images: ``uint8 [H, W, 3]`` RGB.
         truths, predictions: Class maps ``uint8 [H, W]``. Where the truth is ignored both are black.
         title: Above the grid.
-        captions: One line for each row, or none.
+        captions: One line below each row, or none.
     """
     height, width = images[0].shape[:2]
     cell = 2.8
-    rows_height = len(images) * cell * height / width
+    rows_height = len(images) * (cell * height / width + (0.1 if captions else 0))
     legend_height = 0.32 * -(-len(labels) // 6) + 0.25
     inches = rows_height + legend_height + 0.75
     with new_figure(path, 3 * cell + 0.2, inches, rows=len(images), columns=3) as (figure, grid):
@@ -117,7 +117,10 @@ def plot_predictions(
                 axes.imshow(picture, interpolation="nearest" if picture is not image else "antialiased")
                 axes.set_axis_off()
             if captions:
-                caption(grid[row][0], captions[row])
+                # Long ones reach under the next picture, and make no room for themselves there.
+                grid[row][0].text(
+                    0, -0.04, captions[row], transform=grid[row][0].transAxes, va="top", fontsize=8
+                ).set_in_layout(False)
         for axes, name in zip(grid[0], ("image", "truth", "prediction"), strict=True):
             axes.set_title(name, fontweight="normal", loc="center")
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
