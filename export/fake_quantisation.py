@@ -87,8 +87,8 @@ def _straight_through(x: Any, rounded: Any) -> Any:
 class Rounding(layers.Layer):
     """First sees what an activation holds in float; then rounds it as the quantiser will.
 
-    The range is the whole of what was seen, as the plain rule has it, and follows the weights as they are
-    trained: it stays in the same proportion to what a batch's images span.
+    The range is the whole of what was seen, zero with it, as the plain rule has it. It follows the weights as
+    they are trained: it stays in the same proportion to what a batch's images span.
 
     Args:
         symmetric: As in :class:`Grid`.
@@ -97,7 +97,7 @@ class Rounding(layers.Layer):
     def __init__(self, *, symmetric: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.symmetric = symmetric
-        self.shares: Range | None = None
+        self.shares: tuple[float, float] | None = None
         self._seen: list[Range] | None = None
 
     def look(self) -> None:
@@ -112,11 +112,12 @@ class Rounding(layers.Layer):
 
     def call(self, x: Any) -> Any:
         if self._seen is not None:
-            self._seen.append((float(ops.min(x)), float(ops.max(x))))
+            self._seen.append((min(float(ops.min(x)), 0.0), max(float(ops.max(x)), 0.0)))
         if self.shares is None:
             return x
         inner = tuple(range(1, len(x.shape)))
-        low, high = ops.mean(ops.min(x, axis=inner)), ops.mean(ops.max(x, axis=inner))
+        low = ops.mean(ops.minimum(ops.min(x, axis=inner), 0.0))
+        high = ops.mean(ops.maximum(ops.max(x, axis=inner), 0.0))
         low, high = ops.stop_gradient(low * self.shares[0]), ops.stop_gradient(high * self.shares[1])
         return quantised_activation(x, low, high, symmetric=self.symmetric)
 

@@ -115,7 +115,7 @@ class Ladder:
                 f"kinds that it does not know: {', '.join(told.float_layers)}."
             )
         name = f"fine-tuned, {told.steps} steps"
-        # They were taught under whole ranges.
+        # These weights were taught under whole ranges, whatever those of the best rung are.
         yield name, Int8Settings(), "fine-tuned"
 
     def _in_float(self) -> Iterator[Rung]:

@@ -1,6 +1,6 @@
 """Quantisation-aware fine-tuning: a model's weights moved so that it still says the same in int8.
 
-A copy of the Keras model computes with the rounding of int8 in it, and is taught for a few hundred steps to
+A copy of the Keras model computes with the rounding of int8 in it, and is taught for some hundred steps to
 say what the model itself says (Jacob et al., https://arxiv.org/abs/1712.05877). The weights alone are taken
 from it: what becomes of them is up to the usual quantiser, whichever the format.
 """
@@ -34,7 +34,7 @@ WARM_UP = 0.1
 
 SEED = 0
 SEEN_FRAMES = 16
-"""On so many frames the range of each activation is measured."""
+"""On so many frames, spread over all, the range of each activation is measured."""
 
 _SAME_GRID = (
     layers.Cropping2D,
@@ -140,8 +140,8 @@ def _teach(
 
 
 def _rate(highest: float, steps: int) -> Any:
-    # Adam's first steps are as long as the rate, whatever the gradient: at once at its highest they lose more
-    # than the rounding did.
+    # Adam's first steps are as long as the rate, whatever the gradient: they win back less when it is at its
+    # highest at once.
     rising = int(WARM_UP * steps)
     if not rising:
         return keras.optimizers.schedules.CosineDecay(highest, steps)

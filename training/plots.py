@@ -118,9 +118,10 @@ def plot_predictions(
                 axes.set_axis_off()
             if captions:
                 # Long ones reach under the next picture, and make no room for themselves there.
-                grid[row][0].text(
-                    0, -0.04, captions[row], transform=grid[row][0].transAxes, va="top", fontsize=8
-                ).set_in_layout(False)
+                note = grid[row][0].annotate(
+                    captions[row], (0, 0), (0, -3), "axes fraction", "offset points", va="top", fontsize=8
+                )
+                note.set_in_layout(False)
         for axes, name in zip(grid[0], ("image", "truth", "prediction"), strict=True):
             axes.set_title(name, fontweight="normal", loc="center")
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)

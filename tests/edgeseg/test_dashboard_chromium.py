@@ -52,7 +52,7 @@ def address(tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "edgeseg", "dashboard", *bundles, "--images", image, "--runs", tmp_path]
     with (tmp_path / "log").open("w") as log:
-        # In an empty folder: where the demo was run there are results to show.
+        # In a folder without results: where the demo was run there are some to show.
         process = subprocess.Popen(
             [*map(str, command), "--port", str(port)], cwd=tmp_path, stdout=log, stderr=log
         )

@@ -87,7 +87,7 @@ def test_what_collapses_is_brought_back_unaided(
 
 
 @pytest.mark.heavy
-def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path: Path) -> None:
+def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path: Path, monkeypatch) -> None:
     """Better than Keras by 50 points: no rung can, and layers were measured one at a time."""
     attempts: list[Attempt] = []
 
@@ -96,21 +96,24 @@ def test_at_the_top_of_the_ladder_everything_tried_is_told(hard: Path, tmp_path:
         def budget(self):
             return type(super().budget)(-50.0)
 
+    # Whichever is best, it is not what the fine-tuned file has.
+    monkeypatch.setattr(LiteRTQuantiser, "ranges", ("mse", "percentile"))
     options = Impossible(target="arm", precision="int8", qat_steps=2, out=tmp_path)
     with pytest.raises(AccuracyGateError, match="mIoU fell by"):
         export_model(hard, None, options, on_attempt=attempts.append)
     names = [attempt.rung for attempt in attempts]
     # Layers are left in float with the best weights, and after tuned ones with the best that were not.
-    starts = list(dict.fromkeys(attempt.weights for attempt in attempts[5:]))
+    starts = list(dict.fromkeys(attempt.weights for attempt in attempts[4:]))
     assert starts[1:] == [] or (starts[0] == "fine-tuned" and "fine-tuned" not in starts[1:])
     assert names == [
         "plain",
         "percentile ranges",
-        "mse ranges",
         "equalised",
         "fine-tuned, 2 steps",
         *(f"{n} in float, {weights}" for weights in starts for n in ("1 layer", "2 layers", "4 layers")),
     ]
+    whole = {attempt.rung for attempt in attempts if attempt.settings.ranges == "minmax"}
+    assert whole == {attempt.rung for attempt in attempts if attempt.weights == "fine-tuned"}
     (rejected,) = tmp_path.glob("*.rejected.json")
     told = json.loads(rejected.read_text())["quantisation"]["litert"]
     assert len(told["attempts"]) == len(attempts)

@@ -123,9 +123,12 @@ def converted_kernel(model: bytes, channels: int, kind: str) -> np.ndarray:
 @pytest.mark.parametrize(("steps", "highest"), [(127, 5e-5), (64, 5e-5 * 127 / 64)])
 def test_the_rate_follows_the_width_of_the_steps(steps, highest, model, frames, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(
-        quantisation_aware, "_rate", lambda highest, steps: (asked.append((highest, steps)), highest)[1]
-    )
+
+    def rate(highest: float, count: int) -> float:
+        asked.append((highest, count))
+        return highest
+
+    monkeypatch.setattr(quantisation_aware, "_rate", rate)
     fine_tuned(model, frames[:4], steps=1, grid=Grid(kernel_steps=steps))
     assert asked == [(pytest.approx(highest), 1)]
 
@@ -140,8 +143,8 @@ def test_the_rate_rises_for_a_tenth_of_the_steps_and_falls_to_nothing() -> None:
     assert found[100] == pytest.approx(0, abs=1e-12)
 
 
-def test_of_few_steps_none_is_lost_to_a_rate_of_nothing() -> None:
-    assert float(_rate(8e-5, 3)(0)) == pytest.approx(8e-5)
+def test_of_less_than_ten_steps_none_is_lost_to_a_rate_of_nothing() -> None:
+    assert float(_rate(8e-5, 9)(0)) == pytest.approx(8e-5)
 
 
 def test_a_range_is_the_whole_of_what_was_seen_and_follows_what_comes() -> None:
@@ -155,7 +158,18 @@ def test_a_range_is_the_whole_of_what_was_seen_and_follows_what_comes() -> None:
     low, high = 1.5 * 11, 16.5 * 4 / 3
     step = (low + high) / 255
     np.testing.assert_allclose(given, [[-2.0, 3.0], [-low, high]], atol=step)
-    assert np.ptp(given / step - np.round(given / step)) < 1e-3
+    np.testing.assert_allclose(given / step, np.round(given / step), atol=1e-3)
+
+
+def test_frames_of_one_sign_do_not_turn_a_range_over() -> None:
+    rounding = Rounding(symmetric=False)
+    rounding.look()
+    for frame in ([-3.0, 1.0], [3.1, 4.0]):
+        rounding(np.float32([frame]))
+    rounding.settle()
+    # Zero is in every range: lows of -3 and 0, not of -3 and 3.1 whose mean is above zero.
+    given = keras.ops.convert_to_numpy(rounding(np.float32([[-1.0, 2.5]])))
+    np.testing.assert_allclose(given, [[-1.0, 2.5]], atol=(2 + 2.5 * 1.6) / 255)
 
 
 class TestTheCopy:
